@@ -1,0 +1,1 @@
+"""From a frame to face crops framed as the recogniser was trained: detect, track, align."""

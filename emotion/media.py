@@ -1,0 +1,160 @@
+"""Any file as a stream of pictures and sound in media time, in constant memory (PyAV, FFmpeg)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import merge
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from emotion.errors import InputError, MediaError
+
+__all__ = ["SAMPLE_RATE_HZ", "Picture", "Resampler", "Sound", "read_media"]
+
+SAMPLE_RATE_HZ = 16_000
+"""Every model and the voice activity detector listen at this rate."""
+
+MAX_PICTURE_SIDE = 1280
+"""Larger pictures are reduced while they are converted: the face path gains nothing from more."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One frame: (height, width, 3) RGB uint8, shown from `time_s` on."""
+
+    time_s: float
+    rgb: npt.NDArray[np.uint8] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A piece of sound: (sample,) float32 in [-1, 1], mono, 16 kHz, starting at `time_s`."""
+
+    time_s: float
+    samples: npt.NDArray[np.float32] = field(repr=False)
+
+
+class Resampler:
+    """Turns chunks of mono sound of any rate into 16 kHz; chunk borders leave no trace.
+
+    Args:
+        sample_rate_hz: Rate of what will be pushed.
+
+    Raises:
+        InputError: If the rate is not between 4 kHz and 384 kHz.
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        if not 4_000 <= sample_rate_hz <= 384_000:
+            raise InputError(f"Expected a sample rate of 4 to 384 kHz, got {sample_rate_hz} Hz.")
+        self.sample_rate_hz = sample_rate_hz
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+
+    def push(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Give (sample,) float32 at the rate named; get what is ready, (sample,) at 16 kHz."""
+        if self.sample_rate_hz == SAMPLE_RATE_HZ:
+            return samples
+        if not len(samples):
+            return samples
+        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.sample_rate = self.sample_rate_hz
+        return _joined(self._resampler.resample(frame))
+
+    def flush(self) -> npt.NDArray[np.float32]:
+        """Return what was held back; nothing may be pushed afterwards."""
+        if self.sample_rate_hz == SAMPLE_RATE_HZ:
+            return np.zeros(0, np.float32)
+        return _joined(self._resampler.resample(None))
+
+
+def read_media(path: str | Path) -> Iterator[Picture | Sound]:
+    """Decode a video, sound file or picture, both streams merged in order of time.
+
+    Args:
+        path: Anything FFmpeg reads. A still picture comes as one `Picture` at 0 s.
+
+    Raises:
+        MediaError: If the file is missing, cannot be decoded, or holds neither picture nor sound.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise MediaError(f"Expected a media file, found none at {str(file)!r}.")
+    has_picture, has_sound = _streams(file)
+    if not (has_picture or has_sound):
+        raise MediaError(f"Expected picture or sound in {str(file)!r}, found neither.")
+    # Each stream is decoded from its own handle: merging them then needs no buffer, however the
+    # container interleaves them.
+    sources: list[Iterator[Picture | Sound]] = []
+    if has_sound:
+        sources.append(_sounds(file))
+    if has_picture:
+        sources.append(_pictures(file))
+    return merge(*sources, key=lambda event: event.time_s)
+
+
+def _streams(file: Path) -> tuple[bool, bool]:
+    try:
+        with av.open(str(file)) as container:
+            return bool(container.streams.video), bool(container.streams.audio)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(
+            f"Expected a media file at {str(file)!r}, could not decode it ({_reason(error)})."
+        ) from error
+
+
+def _pictures(file: Path) -> Iterator[Picture]:
+    for frame in _frames(file, "video"):
+        scale = min(1.0, MAX_PICTURE_SIDE / max(frame.width, frame.height))
+        if scale < 1.0:
+            frame = frame.reformat(round(frame.width * scale), round(frame.height * scale))
+        yield Picture(float(frame.time or 0.0), frame.to_ndarray(format="rgb24"))
+
+
+def _sounds(file: Path) -> Iterator[Sound]:
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+    start_s: float | None = None
+    count = 0
+    for frame in _with_end(_frames(file, "audio")):
+        if start_s is None:
+            start_s = float(frame.time or 0.0) if frame is not None else 0.0
+        samples = _joined(resampler.resample(frame))
+        if len(samples):
+            yield Sound(start_s + count / SAMPLE_RATE_HZ, samples)
+            count += len(samples)
+
+
+def _frames(file: Path, kind: str) -> Iterator[Any]:
+    decoded = 0
+    try:
+        with av.open(str(file)) as container:
+            stream = getattr(container.streams, kind)[0]
+            stream.thread_type = "AUTO"
+            for frame in container.decode(stream):
+                decoded += 1
+                yield frame
+    except (av.error.FFmpegError, OSError) as error:
+        # A file cut off in the middle is read up to where it breaks.
+        if decoded == 0:
+            raise MediaError(
+                f"Expected a readable {kind} stream in {str(file)!r}, could not decode it "
+                f"({_reason(error)})."
+            ) from error
+
+
+def _with_end(frames: Iterator[Any]) -> Iterator[Any | None]:
+    yield from frames
+    yield None
+
+
+def _joined(frames: list[Any]) -> npt.NDArray[np.float32]:
+    pieces = [frame.to_ndarray().reshape(-1).astype(np.float32) for frame in frames]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
