@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help chat test test-slow check format clean
 
-PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -34,10 +34,11 @@ format: $(INSTALLED_DEV) ## Format the code
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
 
+# The first of these that runs and fits; `make PYTHON=… chat` names another.
 $(VENV)/pyvenv.cfg:
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
-	  echo "Attune needs Python 3.11, 3.12 or 3.13, but found $$("$(PYTHON)" --version 2>&1 || echo none); name one with make PYTHON=…" >&2; exit 2; }
-	@"$(PYTHON)" -m venv $(VENV)
+	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	  if "$$python" -c '$(SUPPORTED)' 2>/dev/null; then exec "$$python" -m venv $(VENV); fi; done; \
+	echo "Attune needs Python 3.11, 3.12 or 3.13, but found $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1); name one with make PYTHON=…" >&2; exit 2
 
 $(INSTALLED): pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "Installing the pinned packages into $(VENV) (about two minutes, once) …"

@@ -155,8 +155,9 @@ class EmotionEstimate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, keys named as the attributes."""
+        plain: dict[str, Any] = _plain(self)
         derived = ("confidence", "valence", "arousal", "agreement")
-        return _plain(self) | {name: getattr(self, name) for name in derived}
+        return plain | {name: getattr(self, name) for name in derived}
 
 
 @dataclass(frozen=True)

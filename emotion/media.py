@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import merge
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from emotion.errors import InputError, MediaError
 
-__all__ = ["SAMPLE_RATE_HZ", "Picture", "Resampler", "Sound", "read_media"]
+__all__ = ["SAMPLE_RATE_HZ", "Picture", "Resampler", "Sound", "next_due_s", "read_media"]
 
 SAMPLE_RATE_HZ = 16_000
 """Every model and the voice activity detector listen at this rate."""
@@ -72,11 +73,13 @@ class Resampler:
         return _joined(self._resampler.resample(None))
 
 
-def read_media(path: str | Path) -> Iterator[Picture | Sound]:
+def read_media(path: str | Path, picture_rate_hz: float | None = None) -> Iterator[Picture | Sound]:
     """Decode a video, sound file or picture, both streams merged in order of time.
 
     Args:
         path: Anything FFmpeg reads. A still picture comes as one `Picture` at 0 s.
+        picture_rate_hz: At most so many pictures a second: of each interval the first. The others
+            are decoded but not converted, which is the larger part of the work. None: all.
 
     Raises:
         MediaError: If the file is missing, cannot be decoded, or holds neither picture nor sound.
@@ -93,7 +96,7 @@ def read_media(path: str | Path) -> Iterator[Picture | Sound]:
     if has_sound:
         sources.append(_sounds(file))
     if has_picture:
-        sources.append(_pictures(file))
+        sources.append(_pictures(file, picture_rate_hz))
     return merge(*sources, key=lambda event: event.time_s)
 
 
@@ -107,12 +110,22 @@ def _streams(file: Path) -> tuple[bool, bool]:
         ) from error
 
 
-def _pictures(file: Path) -> Iterator[Picture]:
+def next_due_s(time_s: float, rate_hz: float) -> float:
+    """Start of the interval of 1 / rate_hz after the one that holds `time_s`."""
+    return (math.floor(time_s * rate_hz + 1e-6) + 1) / rate_hz
+
+
+def _pictures(file: Path, rate_hz: float | None) -> Iterator[Picture]:
+    due_s = -math.inf
     for frame in _frames(file, "video"):
+        time_s = float(frame.time or 0.0)
+        if time_s + 1e-6 < due_s:
+            continue
+        due_s = -math.inf if rate_hz is None else next_due_s(time_s, rate_hz)
         scale = min(1.0, MAX_PICTURE_SIDE / max(frame.width, frame.height))
         if scale < 1.0:
             frame = frame.reformat(round(frame.width * scale), round(frame.height * scale))
-        yield Picture(float(frame.time or 0.0), frame.to_ndarray(format="rgb24"))
+        yield Picture(time_s, frame.to_ndarray(format="rgb24"))
 
 
 def _sounds(file: Path) -> Iterator[Sound]:

@@ -66,10 +66,13 @@ def _cut(
     frame: npt.NDArray[np.uint8], corners: npt.NDArray[np.floating], side: float
 ) -> npt.NDArray[np.uint8]:
     """Map the quadrilateral (corner, xy), from top left counter-clockwise, to a square."""
-    (x0, y0), (x1, y1) = np.floor(corners.min(axis=0)) - 1, np.ceil(corners.max(axis=0)) + 1
-    picture = Image.fromarray(frame).crop((int(x0), int(y0), int(x1), int(y1)))
-    quad = tuple((corners - (np.floor(corners.min(axis=0)) - 1)).ravel())
-    # PIL's transform does not antialias, so large faces are turned at full size and then reduced.
-    full = max(CROP_SIDE, min(round(side), 4 * CROP_SIDE))
-    turned = picture.transform((full, full), Image.Transform.QUAD, quad, Image.Resampling.BILINEAR)
-    return np.asarray(turned.resize((CROP_SIDE, CROP_SIDE), Image.Resampling.BILINEAR))
+    origin = np.floor(corners.min(axis=0)) - 1
+    edge = np.ceil(corners.max(axis=0)) + 1
+    picture = Image.fromarray(frame).crop((*origin.astype(int), *edge.astype(int)))
+    # PIL's transform does not antialias, so large faces are reduced before they are turned.
+    factor = max(1, int(side / CROP_SIDE))
+    quad = tuple(((corners - origin) / factor).ravel())
+    turned = picture.reduce(factor).transform(
+        (CROP_SIDE, CROP_SIDE), Image.Transform.QUAD, quad, Image.Resampling.BILINEAR
+    )
+    return np.asarray(turned)

@@ -78,11 +78,11 @@ class FaceDetector:
         Raises:
             InputError: If the frame has another shape or type.
         """
-        pixels = _check(frame)
+        _check(frame)
         if min(frame.shape[:2]) < _MIN_SIDE:
             return []
         scale = min(1.0, self._max_side / max(frame.shape[:2]))
-        reduced = _resize(pixels.to(self._device), scale)
+        reduced = _resize(_pixels(frame).to(self._device), scale)
         if min(reduced.shape[-2:]) < _MIN_SIDE:
             return []
         boxes, points = detect_face(
@@ -109,9 +109,9 @@ class FaceDetector:
         """
         if not boxes:
             return []
-        pixels = _check(frame).to(self._device)
+        _check(frame)
         squares = rerec(torch.tensor(boxes, dtype=torch.float32)).round()
-        patches = torch.cat([_patch(pixels, square) for square in squares])
+        patches = torch.cat([_patch(frame, square) for square in squares]).to(self._device)
         offsets, landmarks, scores = self._nets[2]((patches - 127.5) * 0.0078125)
         refined = bbreg(squares.clone(), offsets.cpu())
         return [
@@ -144,13 +144,16 @@ def _face(
     return DetectedFace((left, top, right, bottom), landmarks.astype(np.float32), float(score))
 
 
-def _check(frame: npt.NDArray[np.uint8]) -> Tensor:
-    """(height, width, 3) uint8 → (1, 3, height, width) float32."""
+def _check(frame: npt.NDArray[np.uint8]) -> None:
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise InputError(
             f"Expected a frame of shape (height, width, 3), uint8 RGB, got {frame.shape}, "
             f"{frame.dtype}."
         )
+
+
+def _pixels(frame: npt.NDArray[np.uint8]) -> Tensor:
+    """(height, width, 3) uint8 → (1, 3, height, width) float32."""
     return torch.tensor(frame).permute(2, 0, 1).unsqueeze(0).float()
 
 
@@ -162,14 +165,12 @@ def _resize(pixels: Tensor, scale: float) -> Tensor:
     return interpolate(pixels, size=(height, width), mode="area")
 
 
-def _patch(pixels: Tensor, square: Tensor) -> Tensor:
-    """Cut a square from (1, 3, height, width), zeros outside → (1, 3, 48, 48)."""
+def _patch(frame: npt.NDArray[np.uint8], square: Tensor) -> Tensor:
+    """Cut a square out of (height, width, 3), zeros outside → (1, 3, 48, 48)."""
     left, top, right, bottom = (int(edge) for edge in square)
-    height, width = pixels.shape[-2:]
-    side = max(right - left, 1)
-    patch = pixels.new_zeros(1, 3, side, side)
+    height, width = frame.shape[:2]
+    patch = np.zeros((max(bottom - top, 1), max(right - left, 1), 3), np.uint8)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if x1 > x0 and y1 > y0:
-        inside = pixels[..., y0:y1, x0:x1]
-        patch[..., y0 - top : y1 - top, x0 - left : x1 - left] = inside[..., :side, :side]
-    return interpolate(patch, size=(_ONET_SIDE, _ONET_SIDE), mode="area")
+        patch[y0 - top : y1 - top, x0 - left : x1 - left] = frame[y0:y1, x0:x1]
+    return interpolate(_pixels(patch), size=(_ONET_SIDE, _ONET_SIDE), mode="area")

@@ -43,6 +43,14 @@ def test_a_video_comes_as_pictures_and_sound_merged_in_order_of_time(tmp_path):
     assert np.abs(samples[:15_000] - tone()[:15_000]).max() < 1e-3
 
 
+def test_thinned_pictures_are_the_first_of_each_interval(tmp_path):
+    write_video(tmp_path / "clip.mkv")
+    times = [e.time_s for e in read_media(tmp_path / "clip.mkv", 10) if isinstance(e, Picture)]
+    assert times == pytest.approx(
+        [0.0, 0.12, 0.2, 0.32, 0.4, 0.52, 0.6, 0.72, 0.8, 0.92], abs=0.005
+    )
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_414, 44_100, 48_000])
 def test_sound_of_any_rate_arrives_at_16_khz(tmp_path, rate_hz):
     soundfile.write(tmp_path / "tone.wav", tone(1.0, rate_hz), rate_hz)

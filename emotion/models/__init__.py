@@ -1,0 +1,1 @@
+"""The recognition systems of the papers, one readable file each."""

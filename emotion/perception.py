@@ -1,0 +1,213 @@
+"""The trained networks on one device: crops, sound and words in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from emotion import checkpoint
+from emotion.calibration import UNCLEAR_BELOW, calibrated_probabilities
+from emotion.errors import CheckpointError, InputError
+from emotion.face.detector import FaceDetector
+from emotion.models.attention_fcn import AttentionFCN
+from emotion.models.face_cnn import FaceCNN, prepare_crops
+from emotion.models.fusion import AttentionFBP
+from emotion.speech.spectrogram import log_spectrogram
+from emotion.words import WordsModel
+
+__all__ = ["BUNDLED", "FaceView", "Fusion", "Perception", "VoiceView", "pick_device"]
+
+BUNDLED: Final = Path(__file__).parent / "weights"
+"""The weights that come with this package."""
+
+Floats = npt.NDArray[np.float32]
+
+_FACES_PER_BATCH = 256
+
+
+@dataclass(frozen=True)
+class FaceView:
+    """What the face network makes of some crops.
+
+    Attributes:
+        features: (image, feature).
+        probabilities: (image, emotion), calibrated.
+    """
+
+    features: Floats
+    probabilities: Floats
+
+
+@dataclass(frozen=True)
+class VoiceView:
+    """What the voice network makes of one utterance.
+
+    Attributes:
+        feature: (feature,).
+        probabilities: (emotion,), calibrated.
+        attention: (frequency, time), sums to 1.
+    """
+
+    feature: Floats
+    probabilities: Floats
+    attention: Floats
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Face and voice together.
+
+    Attributes:
+        probabilities: (emotion,), calibrated.
+        frame_weights: (frame,), sums to 1; empty without frames.
+    """
+
+    probabilities: Floats
+    frame_weights: Floats
+
+
+class Perception:
+    """Loads the four models of a weights folder; safe to share between threads and sessions.
+
+    Args:
+        folder: Holds `face`, `voice`, `fusion` and `words`, each a checkpoint.
+        device: Where the networks run; on a GPU in mixed precision.
+
+    Raises:
+        CheckpointError: If a checkpoint is missing or damaged.
+    """
+
+    def __init__(self, folder: Path = BUNDLED, device: torch.device | None = None) -> None:
+        self.folder = folder
+        self.device = device or torch.device("cpu")
+        self._face = cast(FaceCNN, self._load("face"))
+        self._voice = cast(AttentionFCN, self._load("voice"))
+        self._fusion = cast(AttentionFBP, self._load("fusion"))
+        self._temperatures = {
+            name: checkpoint.read(folder / name).training["temperature"]
+            for name in ("face", "voice", "fusion")
+        }
+
+    @cached_property
+    def detector(self) -> FaceDetector:
+        """Finds faces in live pictures."""
+        return FaceDetector(self.device)
+
+    @cached_property
+    def thorough_detector(self) -> FaceDetector:
+        """Finds small faces in photographs too, at several times the cost."""
+        return FaceDetector(self.device, max_side=960, min_face=20)
+
+    @cached_property
+    def words(self) -> WordsModel:
+        """The model of the words themselves."""
+        return WordsModel.load(self.folder / "words")
+
+    @property
+    def unclear_below(self) -> float:
+        """Confidence under which an estimate has no label, in [0, 1]."""
+        return UNCLEAR_BELOW
+
+    @torch.inference_mode()
+    def faces(self, crops: Sequence[npt.NDArray[np.uint8]], labels: str = "ferplus") -> FaceView:
+        """Read face crops.
+
+        Args:
+            crops: Each (height, width, 3) RGB or (height, width), uint8, of any size.
+            labels: Which head answers, "fer2013" or "ferplus".
+
+        Raises:
+            InputError: If the head is unknown.
+        """
+        if labels not in self._face.heads:
+            raise InputError(f"Expected labels of {sorted(self._face.heads)}, got {labels!r}.")
+        features, logits = [], []
+        for start in range(0, len(crops), _FACES_PER_BATCH):
+            batch = prepare_crops(crops[start : start + _FACES_PER_BATCH]).to(self.device)
+            with self._precision():
+                feature = self._face.features(batch)
+                logits.append(self._face.heads[labels](feature).float())
+            features.append(feature.float())
+        if not features:
+            width = self._face.config.features
+            return FaceView(np.zeros((0, width), np.float32), np.zeros((0, 7), np.float32))
+        probabilities = self._calibrated("face", torch.cat(logits), labels)
+        return FaceView(torch.cat(features).cpu().numpy(), probabilities)
+
+    @torch.inference_mode()
+    def voice(self, samples: Floats) -> VoiceView:
+        """Read one utterance.
+
+        Args:
+            samples: (sample,) float32 in [-1, 1], mono, 16 kHz.
+        """
+        waveform = torch.from_numpy(np.ascontiguousarray(samples, np.float32))[None]
+        spectrogram = log_spectrogram(waveform.to(self.device))
+        with self._precision():
+            output = self._voice(spectrogram)
+        return VoiceView(
+            output.feature[0].float().cpu().numpy(),
+            self._calibrated("voice", output.logits)[0],
+            output.attention[0].float().cpu().numpy(),
+        )
+
+    @torch.inference_mode()
+    def fuse(self, frames: Floats, voice: Floats | None) -> Fusion:
+        """Join the frames of an utterance and its voice; either may be missing, not both.
+
+        Args:
+            frames: (frame, feature) of the face network; no rows where no face was seen.
+            voice: (feature,) of the voice network, or None.
+        """
+        if not len(frames) and voice is None:
+            raise InputError("Expected frames or a voice to fuse, got neither.")
+        with self._precision():
+            output = self._fusion(
+                torch.from_numpy(frames)[None].to(self.device) if len(frames) else None,
+                voice=None if voice is None else torch.from_numpy(voice)[None].to(self.device),
+            )
+        weights = output.frame_attention[0].float().cpu().numpy()
+        return Fusion(self._calibrated("fusion", output.logits)[0], weights[: len(frames)])
+
+    def _load(self, name: str) -> torch.nn.Module:
+        folder = self.folder / name
+        if not folder.is_dir():
+            raise CheckpointError(f"Expected a checkpoint in {str(folder)!r}, found no folder.")
+        model: torch.nn.Module = checkpoint.load(folder)
+        return model.to(self.device)
+
+    def _calibrated(self, model: str, logits: Tensor, head: str | None = None) -> Floats:
+        """(…, emotion) → probabilities of the same shape."""
+        temperature = self._temperatures[model]
+        return calibrated_probabilities(
+            logits.float().cpu().numpy(), temperature[head] if head else temperature
+        )
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", dtype=torch.float16)
+        return nullcontext()
+
+
+def pick_device(name: str) -> torch.device:
+    """Choose "cpu", "cuda" or, with "auto", a GPU when there is one.
+
+    Raises:
+        InputError: If the name is none of these or the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise InputError(f'Expected device "auto", "cpu" or "cuda", got {name!r}.')
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError('Expected a CUDA device for device="cuda", found none.')
+    return torch.device(name)

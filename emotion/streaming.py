@@ -1,0 +1,337 @@
+"""The live recogniser. The offline one is this one, fed with a file: they cannot differ."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from emotion.errors import InputError
+from emotion.estimate import (
+    Attention,
+    EmotionEstimate,
+    FaceSighting,
+    Moment,
+    Reading,
+    as_probabilities,
+)
+from emotion.face.crop import aligned_crop, crop_quality
+from emotion.face.tracker import FaceFinder, FaceTracker, TrackedFace
+from emotion.labels import EMOTIONS, Emotion
+from emotion.media import SAMPLE_RATE_HZ, Resampler, next_due_s
+from emotion.perception import Floats, Perception, VoiceView
+from emotion.speech.vad import Utterance, UtteranceDetector, VadConfig
+
+__all__ = ["FACE_RATE_HZ", "LiveRecognizer"]
+
+FACE_RATE_HZ = 10
+"""Faces are read this often; frames in between cost nothing."""
+
+VIDEO_GRACE_S = 1.0
+"""An utterance waits this long for frames of its span before it goes without them."""
+
+RECENT_S = 30.0
+"""Frames and sound older than this are gone."""
+
+MAX_WHOLE_FRAMES = 512
+"""A stretch without speech keeps at most this many frames a person, evenly spread."""
+
+SMOOTHED_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class _FaceFrame:
+    time_s: float
+    box: tuple[float, float, float, float]
+    feature: Floats
+    probabilities: Floats
+    quality: float
+
+
+@dataclass
+class _Person:
+    """What is remembered of one face: its newest frames, and a thinned record of them all."""
+
+    recent: deque[_FaceFrame] = field(default_factory=deque)
+    whole: list[_FaceFrame] = field(default_factory=list)
+    stride: int = 1
+    count: int = 0
+
+    def add(self, frame: _FaceFrame) -> None:
+        self.recent.append(frame)
+        while frame.time_s - self.recent[0].time_s > RECENT_S:
+            self.recent.popleft()
+        if self.count % self.stride == 0:
+            self.whole.append(frame)
+        self.count += 1
+        if len(self.whole) > MAX_WHOLE_FRAMES:
+            self.whole = self.whole[::2]
+            self.stride *= 2
+
+    def between(self, start_s: float, end_s: float) -> list[_FaceFrame]:
+        return [frame for frame in self.recent if start_s <= frame.time_s <= end_s]
+
+
+class LiveRecognizer:
+    """Takes frames and sound as they come and gives an estimate when an utterance has ended.
+
+    All times are seconds of media time. Results depend on those alone, not on how fast or in what
+    portions the media are pushed. One instance belongs to one stream and is not safe to push to
+    from several threads; `now` may be called from any.
+
+    Args:
+        perception: The loaded models.
+        emotions: The classes to speak of, such as SIX.
+        vad: When an utterance starts and ends.
+        finder: Detects faces; default: the perception's live detector.
+    """
+
+    def __init__(
+        self,
+        perception: Perception,
+        *,
+        emotions: Sequence[Emotion] = EMOTIONS,
+        vad: VadConfig | None = None,
+        finder: FaceFinder | None = None,
+    ) -> None:
+        self._perception = perception
+        self._emotions = tuple(emotions)
+        self._tracker = FaceTracker(finder or perception.detector)
+        self._vad = UtteranceDetector(vad)
+        self._resampler: Resampler | None = None
+        self._people: dict[int, _Person] = {}
+        self._in_sight: tuple[FaceSighting, ...] = ()
+        self._newest_frame_s = -np.inf
+        self._next_frame_s = -np.inf
+        self._sound: deque[tuple[float, npt.NDArray[np.float32]]] = deque()
+        self._waiting: deque[Utterance] = deque()
+        self._finished: list[EmotionEstimate] = []
+        self._heard_anyone = False
+
+    def push_frame(self, time_s: float, rgb: npt.NDArray[np.uint8]) -> None:
+        """Take in a frame.
+
+        Args:
+            time_s: Media time, not before that of the frame before.
+            rgb: (height, width, 3) uint8.
+
+        Raises:
+            InputError: If the frame has another shape or type.
+        """
+        if time_s + 1e-6 >= self._next_frame_s:
+            self._look(time_s, rgb)
+            self._next_frame_s = next_due_s(time_s, FACE_RATE_HZ)
+        self._newest_frame_s = time_s
+        self._finish_ready()
+
+    def push_audio(
+        self, time_s: float, samples: npt.NDArray[np.float32], sample_rate_hz: int
+    ) -> None:
+        """Take in sound.
+
+        Args:
+            time_s: Media time of the first sample.
+            samples: (sample,) float32 in [-1, 1], mono; any number of them.
+            sample_rate_hz: Any from 4 kHz to 384 kHz.
+
+        Raises:
+            InputError: If the sound has another shape or rate.
+        """
+        if self._resampler is None or self._resampler.sample_rate_hz != sample_rate_hz:
+            self._resampler = Resampler(sample_rate_hz)
+        self._listen(time_s, self._resampler.push(as_mono(samples)))
+        self._finish_ready()
+
+    def poll(self) -> list[EmotionEstimate]:
+        """Return the estimates that became ready since the last call, in order of time."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def now(self) -> Moment:
+        """Return what is seen and heard this moment."""
+        newest = max(self._newest_frame_s, self._vad.now_s)
+        return Moment(
+            float(newest) if np.isfinite(newest) else 0.0, self._in_sight, self._vad.speaking
+        )
+
+    def recent(self, start_s: float) -> EmotionEstimate | None:
+        """Estimate the largest face since `start_s`, as for a turn that was typed; None without.
+
+        Args:
+            start_s: Media time; nothing older than 30 s is remembered.
+        """
+        seen = self._seen(start_s, np.inf)
+        if not seen:
+            return None
+        person = max(seen, key=lambda p: _mean_height(seen[p]))
+        end_s = seen[person][-1].time_s
+        return self._estimate(max(start_s, seen[person][0].time_s), end_s, person, seen[person])
+
+    def take_audio(self, start_s: float, end_s: float) -> npt.NDArray[np.float32]:
+        """Return the sound of a span, (sample,) at 16 kHz, as far as the newest 30 s hold it."""
+        pieces = [
+            samples[_index(start_s - at_s) : max(_index(end_s - at_s), 0)]
+            for at_s, samples in self._sound
+            if at_s < end_s and at_s + len(samples) / SAMPLE_RATE_HZ > start_s
+        ]
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+    def close(self) -> list[EmotionEstimate]:
+        """End the stream: return what is left, or the whole where nobody spoke."""
+        if self._resampler is not None:
+            self._listen(self._vad.now_s, self._resampler.flush())
+        self._note(self._vad.flush())
+        while self._waiting:
+            self._finish(self._waiting.popleft())
+        if not self._heard_anyone:
+            for person, seen in sorted(self._people.items()):
+                span = seen.whole[0].time_s, seen.recent[-1].time_s
+                self._finished.append(self._estimate(*span, person, seen.whole))
+        return self.poll()
+
+    def _look(self, time_s: float, rgb: npt.NDArray[np.uint8]) -> None:
+        tracked = self._tracker.update(time_s, rgb)
+        crops = [aligned_crop(rgb, t.face) for t in tracked]
+        view = self._perception.faces(crops)
+        for row, (t, crop) in enumerate(zip(tracked, crops, strict=True)):
+            quality = crop_quality(crop, t.face)
+            frame = _FaceFrame(
+                time_s, t.face.box, view.features[row], view.probabilities[row], quality
+            )
+            self._people.setdefault(t.person, _Person()).add(frame)
+        self._forget(time_s)
+        self._in_sight = tuple(self._sighting(t) for t in tracked)
+
+    def _sighting(self, tracked: TrackedFace) -> FaceSighting:
+        newest = list(self._people[tracked.person].recent)[-SMOOTHED_FRAMES:]
+        mean = np.mean([frame.probabilities for frame in newest], axis=0)
+        return FaceSighting(
+            tracked.person, tracked.face.box, as_probabilities(mean, self._emotions)
+        )
+
+    def _forget(self, time_s: float) -> None:
+        """Drop people not seen for long; in a file without speech they are still wanted."""
+        if self._heard_anyone:
+            gone = [
+                p for p, seen in self._people.items() if time_s - seen.recent[-1].time_s > RECENT_S
+            ]
+            for person in gone:
+                del self._people[person]
+
+    def _listen(self, time_s: float, samples: npt.NDArray[np.float32]) -> None:
+        if not len(samples):
+            return
+        self._sound.append((time_s, samples))
+        while time_s - self._sound[0][0] > RECENT_S:
+            self._sound.popleft()
+        self._note(self._vad.push(time_s, samples))
+
+    def _note(self, utterances: list[Utterance]) -> None:
+        self._waiting.extend(utterances)
+        self._heard_anyone |= bool(utterances)
+
+    def _finish_ready(self) -> None:
+        while self._waiting and self._is_ready(self._waiting[0]):
+            self._finish(self._waiting.popleft())
+
+    def _is_ready(self, utterance: Utterance) -> bool:
+        no_video = self._newest_frame_s < utterance.start_s - VIDEO_GRACE_S
+        frames_are_in = self._newest_frame_s >= utterance.end_s
+        waited = self._vad.now_s >= utterance.end_s + VIDEO_GRACE_S
+        return no_video or frames_are_in or waited
+
+    def _finish(self, utterance: Utterance) -> None:
+        """One estimate a person: the voice goes to the largest face, others are face alone."""
+        voice = self._perception.voice(utterance.samples)
+        span = utterance.start_s, utterance.end_s
+        seen = self._seen(*span)
+        speaker = max(seen, key=lambda p: _mean_height(seen[p])) if seen else None
+        frames = [] if speaker is None else seen[speaker]
+        heard = voice, utterance.quality
+        self._finished.append(self._estimate(*span, speaker, frames, *heard))
+        for person in sorted(seen.keys() - {speaker}):
+            self._finished.append(self._estimate(*span, person, seen[person]))
+
+    def _seen(self, start_s: float, end_s: float) -> dict[int, list[_FaceFrame]]:
+        frames = {p: seen.between(start_s, end_s) for p, seen in self._people.items()}
+        return {person: found for person, found in frames.items() if found}
+
+    def _estimate(
+        self,
+        start_s: float,
+        end_s: float,
+        person: int | None,
+        frames: list[_FaceFrame],
+        voice: VoiceView | None = None,
+        voice_quality: float = 0.0,
+    ) -> EmotionEstimate:
+        features = [frame.feature for frame in frames]
+        fused = self._perception.fuse(
+            np.stack(features) if features else np.zeros((0, 0), np.float32),
+            voice.feature if voice else None,
+        )
+        probabilities = as_probabilities(fused.probabilities, self._emotions)
+        label = max(probabilities, key=probabilities.__getitem__)
+        clear = probabilities[label] >= self._perception.unclear_below
+        return EmotionEstimate(
+            start_s=start_s,
+            end_s=end_s,
+            person=person,
+            probabilities=probabilities,
+            label=label if clear else None,
+            face=self._face_reading(frames, fused.frame_weights),
+            voice=self._voice_reading(voice, voice_quality),
+            attention=_attention(frames, fused.frame_weights, voice),
+        )
+
+    def _face_reading(self, frames: list[_FaceFrame], weights: Floats) -> Reading | None:
+        if not frames:
+            return None
+        mean = np.average([f.probabilities for f in frames], axis=0, weights=weights)
+        quality = float(np.mean([frame.quality for frame in frames]))
+        return Reading(as_probabilities(mean, self._emotions), quality)
+
+    def _voice_reading(self, voice: VoiceView | None, quality: float) -> Reading | None:
+        if voice is None:
+            return None
+        return Reading(as_probabilities(voice.probabilities, self._emotions), quality)
+
+
+def as_mono(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Check a waveform.
+
+    Args:
+        samples: (sample,) floats in [-1, 1].
+
+    Raises:
+        InputError: If it has another shape, is not of floats, or is not finite.
+    """
+    array = np.asarray(samples)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.floating):
+        raise InputError(
+            f"Expected audio of shape (sample,), floats in [-1, 1], got {array.shape}, "
+            f"{array.dtype}."
+        )
+    if not np.isfinite(array).all():
+        raise InputError("Expected finite audio samples, got NaN or infinity.")
+    return array.astype(np.float32, copy=False)
+
+
+def _attention(frames: list[_FaceFrame], weights: Floats, voice: VoiceView | None) -> Attention:
+    regions: Iterator[tuple[float, ...]] = (
+        (tuple(float(w) for w in row) for row in voice.attention) if voice else iter(())
+    )
+    return Attention(
+        tuple(frame.time_s for frame in frames), tuple(float(w) for w in weights), tuple(regions)
+    )
+
+
+def _mean_height(frames: list[_FaceFrame]) -> float:
+    return float(np.mean([frame.box[3] - frame.box[1] for frame in frames]))
+
+
+def _index(seconds: float) -> int:
+    return max(round(seconds * SAMPLE_RATE_HZ), 0)
