@@ -25,7 +25,7 @@ _COLDEST, _HOTTEST = 0.05, 20.0
 
 
 def calibrated_probabilities(logits: npt.ArrayLike, temperature: float) -> npt.NDArray[np.float32]:
-    """softmax(logits / T), along the last axis.
+    """Softmax of logits / T over the last axis: (sample, emotion) or any (..., emotion).
 
     Args:
         logits: (..., emotion).
@@ -34,8 +34,8 @@ def calibrated_probabilities(logits: npt.ArrayLike, temperature: float) -> npt.N
     Returns:
         (..., emotion) float32; each row sums to 1.
 
-    >>> calibrated_probabilities([2.0, 0.0], temperature=2.0).round(3).tolist()
-    [0.7310000061988831, 0.2689999938011169]
+    >>> calibrated_probabilities([3.0, 3.0], temperature=2.0).tolist()
+    [0.5, 0.5]
     """
     if not temperature > 0:
         raise InputError(f"Expected a positive temperature, got {temperature}.")

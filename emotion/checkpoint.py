@@ -190,6 +190,7 @@ def _fill(model: nn.Module, arrays: Arrays, folder: str | Path) -> None:
 
 
 def _halved(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Matrices, (row, column) or more axes, as float16; anything with fewer axes as it is."""
     return array.astype(np.float16) if array.ndim > 1 and array.dtype == np.float32 else array
 
 

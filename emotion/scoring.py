@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emotion import checkpoint
-from emotion.calibration import calibrated_probabilities, fit_temperature
+from emotion.calibration import UNCLEAR_BELOW, calibrated_probabilities, fit_temperature
 from emotion.errors import CheckpointError, CorpusError
 from emotion.labels import EMOTIONS, Emotion
 from emotion.metrics import (
@@ -96,8 +96,9 @@ def score(
 def report(predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS) -> dict[str, Any]:
     """Figures of some predictions as plain JSON.
 
-    WA, UAR and macro-F1 with 95 % bootstrap intervals, the calibration error over 15 bins, recall
-    of each emotion, and the confusion (rows true, columns said).
+    WA, UAR and macro-F1 with 95 % bootstrap intervals; the calibration error over 15 bins; the part
+    of the samples that is not 'unclear', and WA on these; recall of each emotion; and the confusion
+    (rows true, columns said).
 
     Args:
         predictions: What was true and said.
@@ -120,6 +121,7 @@ def report(predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS) -> 
         low, high = bootstrap_interval(truth, said, groups, metric, len(kept))
         figures[name] = {"value": _rounded(metric(confusion)), "low": low, "high": high}
     figures["ece"] = _rounded(expected_calibration_error(truth, probabilities))
+    figures |= _when_clear(truth, probabilities)
     by_class = zip(emotions, recalls(confusion), strict=True)
     figures["recall"] = {e: None if np.isnan(r) else _rounded(r) for e, r in by_class}
     return figures | {"emotions": list(emotions), "confusion": confusion.tolist()}
@@ -234,8 +236,8 @@ def _score_baseline(request: _Request, facts: dict[str, Any], voices: Voices) ->
     classifier = FunctionalsBaseline().fit(egemaps(train.waveforms), train.labels)
     said = np.eye(len(EMOTIONS), dtype=np.float32)[classifier.predict(egemaps(voices.waveforms))]
     figures = report(Predictions(voices.labels, said, np.array(voices.speakers)), request.emotions)
-    figures.pop("ece")  # it says labels, not probabilities
-    return figures
+    sure = ("ece", "clear", "wa_when_clear")  # it says labels, not probabilities
+    return {name: figure for name, figure in figures.items() if name not in sure}
 
 
 def cross_fitted(
@@ -293,16 +295,32 @@ def _score_words(request: _Request) -> dict[str, Any]:
 
 
 def _score_paired(request: _Request) -> dict[str, Any]:
-    from emotion.training.paired import score_paired
+    from emotion.training.paired import SPLIT, paired_views
 
-    return score_paired(
-        face=request.folder("face"),
-        voice=request.folder("voice"),
-        fusion=request.folder("fusion"),
-        root=request.root,
-        cache=request.cache,
-        report=lambda predictions: report(predictions, request.emotions),
-    )
+    folders = {part: request.folder(part) for part in ("face", "voice", "fusion")}
+    found = paired_views(**folders, root=request.root, cache=request.cache)
+    figures: dict[str, Any] = {
+        "pairing": "label-paired",
+        "faces": SPLIT,
+        "speakers": sorted(set(found.speakers.tolist())),
+        "attention_on_expressive_frames": _rounded(found.attention),
+        "expressive_frames": _rounded(found.expressive),
+    }
+    for name, said in found.views.items():
+        figures[name] = report(Predictions(found.truth, said, found.speakers), request.emotions)
+    return figures
+
+
+def _when_clear(
+    truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
+) -> dict[str, float | None]:
+    """Part of (sample, emotion) probabilities that name an emotion, and how often rightly."""
+    clear = probabilities.max(axis=1) >= UNCLEAR_BELOW
+    right = probabilities.argmax(axis=1) == truth
+    return {
+        "clear": _rounded(clear.mean()),
+        "wa_when_clear": _rounded(right[clear].mean()) if clear.any() else None,
+    }
 
 
 def _rounded(value: float) -> float:

@@ -198,6 +198,7 @@ class AttentionFCN(nn.Module):
         return (level * mask).transpose(1, 2).unsqueeze(1)
 
     def _convolve(self, maps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn (batch, 1, frequency, time) into (batch, feature, frequency, time), with lengths."""
         for block, layer in zip(self.blocks, self.config.layers, strict=True):
             maps = block(maps)
             lengths = _after(lengths, layer)
@@ -205,6 +206,7 @@ class AttentionFCN(nn.Module):
         return maps, lengths
 
     def _pool(self, positions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool (batch, position, feature) into (batch, feature); weights (batch, position)."""
         if self.pooling is not None:
             context, weights = self.pooling(positions, mask)
             return context, weights
@@ -244,6 +246,7 @@ def _time_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 def _checked_lengths(spectrogram: Tensor, lengths: Tensor | None) -> Tensor:
+    """Lengths (batch,) of a spectrogram (batch, frame, bin), all frames by default."""
     if spectrogram.ndim != 3 or spectrogram.shape[2] != BINS or spectrogram.shape[1] == 0:
         shape = tuple(spectrogram.shape)
         raise InputError(f"Expected a spectrogram (batch, frame, {BINS}), got shape {shape}.")

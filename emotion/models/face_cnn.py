@@ -134,6 +134,7 @@ def standardise(crops: Tensor) -> Tensor:
 
 
 def _checked(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Refuse what is not uint8 (height, width[, 3]), as the shape (4, 4, 4)."""
     fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
     if not fits or image.dtype != np.uint8 or image.size == 0:
         raise InputError(
@@ -144,6 +145,7 @@ def _checked(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _resized(image: npt.NDArray[np.uint8]) -> Tensor:
+    """Grey levels (1, 48, 48) of a picture (height, width[, 3])."""
     levels = torch.from_numpy(grey(image))[None, None]
     if levels.shape[2:] == (CROP_SIDE, CROP_SIDE):
         return levels[0]

@@ -149,6 +149,7 @@ class AttentionFBP(nn.Module):
     def _face(
         self, frames: Tensor | None, mask: Tensor | None, batch: int
     ) -> tuple[Tensor, Tensor]:
+        """Pool each clip's frames to (batch, feature); also their weights (batch, frame)."""
         if frames is None or frames.shape[1] == 0:
             return self.no_face.expand(batch, -1), self.no_face.new_zeros(batch, 0)
         if mask is None:
@@ -158,6 +159,7 @@ class AttentionFBP(nn.Module):
         return torch.where(present, pooled.context, self.no_face), pooled.weights
 
     def _voice(self, voice: Tensor | None, mask: Tensor | None, batch: int) -> Tensor:
+        """Standardised voices (batch, feature), the learnt vector where there is none."""
         if voice is None:
             return self.no_voice.expand(batch, -1)
         standard = (voice - self.voice_mean) / self.voice_deviation
@@ -170,6 +172,7 @@ class AttentionFBP(nn.Module):
         voice: Tensor | None,
         voice_mask: Tensor | None,
     ) -> None:
+        """Refuse frames that are not (batch, frame, feature), voices not (batch, feature)."""
         if frames is None and voice is None:
             raise InputError("Expected face frames, a voice, or both, got neither.")
         batch = next(len(x) for x in (frames, voice) if x is not None)

@@ -1,0 +1,1 @@
+"""Language models that answer: the bundled one, and any of transformers."""

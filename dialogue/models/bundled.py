@@ -1,0 +1,321 @@
+"""The bundled model: small, so several whole answers are drawn and the best of them is said."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from dialogue.affect import Act, UserAffect, policy_for
+from dialogue.conditioning import condition, short_note
+from dialogue.conversation import Message, as_messages, trim
+from dialogue.models.base import Device, pick_device
+from dialogue.models.local import encode, load_pretrained
+from dialogue.text import bare, tidy
+
+__all__ = ["WEIGHTS", "BundledDecoding", "BundledModel", "Candidate", "faults"]
+
+WEIGHTS: Final = Path(__file__).parents[1] / "weights"
+
+
+@dataclass(frozen=True)
+class BundledDecoding:
+    """How an answer is drawn and chosen.
+
+    Attributes:
+        candidates: Answers drawn side by side.
+        temperature: Of the softmax.
+        top_k: Likeliest tokens that are drawn from, before `top_p`.
+        top_p: Mass of the likeliest tokens that are drawn from (Holtzman et al. 2020).
+        most_tokens: An answer that has not ended by then is not said.
+        context_tokens: Most tokens of the talk that are read.
+        relevance: Weight of how much likelier the talk makes an answer (MMI, Li et al. 2016).
+        fault_cost: Nats a token that each fault costs.
+        rounds: How often new candidates are drawn where none could be said.
+    """
+
+    candidates: int = 8
+    temperature: float = 0.7
+    top_k: int = 50
+    top_p: float = 0.9
+    most_tokens: int = 40
+    context_tokens: int = 190
+    relevance: float = 0.3
+    fault_cost: float = 1.0
+    rounds: int = 3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One drawn answer.
+
+    Attributes:
+        ids: Its tokens, the end token with them if it ended.
+        text: The same in words.
+        likelihood: Mean log-probability a token in nats, given the talk.
+        ended: Whether it ended by itself.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    likelihood: float
+    ended: bool
+
+
+class BundledModel:
+    """The model in `dialogue/weights`.
+
+    Args:
+        model: A causal model of transformers in evaluation mode.
+        tokenizer: Its own, with the chat template of `dialogue.training`.
+        decoding: How an answer is drawn and chosen.
+        seed: Makes answers repeat; None draws new ones each time.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        decoding: BundledDecoding = BundledDecoding(),
+        seed: int | None = None,
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._decoding = decoding
+        self._seed = seed
+
+    @classmethod
+    def load(
+        cls, folder: Path = WEIGHTS, *, device: Device = "auto", seed: int | None = None
+    ) -> BundledModel:
+        """Load the weights from a folder; see `load_model`."""
+        model, tokenizer = load_pretrained(str(folder), pick_device(device))
+        return cls(model.float(), tokenizer, seed=seed)
+
+    def stream(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        *,
+        affect: UserAffect | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[str]:
+        """Yield the answer word by word; see `DialogueModel.stream`."""
+        taken = as_messages(messages)
+        return self._answer(taken, affect or taken[-1].affect, cancel or threading.Event())
+
+    def reply(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        *,
+        affect: UserAffect | None = None,
+    ) -> str:
+        """Return the whole answer; see `DialogueModel.reply`."""
+        return "".join(self.stream(messages, affect=affect))
+
+    def _answer(
+        self, messages: list[Message], affect: UserAffect | None, cancel: threading.Event
+    ) -> Iterator[str]:
+        act = policy_for(affect).act if affect else None
+        text = self._choose(messages, affect, act, cancel)
+        for piece in re.findall(r"\S+\s*", text):
+            if cancel.is_set():
+                return
+            yield piece
+
+    def _choose(
+        self,
+        messages: list[Message],
+        affect: UserAffect | None,
+        act: Act | None,
+        cancel: threading.Event,
+    ) -> str:
+        generator = torch.Generator(self._model.device)
+        generator.seed() if self._seed is None else generator.manual_seed(self._seed)
+        said = [m.content for m in messages]
+        with _one_thread():
+            prompt = self.encode(messages, affect)
+            for number in range(self._decoding.rounds):
+                drawn = self.draw(prompt, generator, cancel, warmer=0.15 * number)
+                sayable = [c for c in drawn if _is_sayable(c, said)]
+                if cancel.is_set():
+                    return ""
+                if sayable:
+                    return self._best(sayable, said, act).text
+        return _safe_answer(act, said)
+
+    def encode(self, messages: Sequence[Message], affect: UserAffect | None = None) -> Tensor:
+        """Write a talk as token ids of shape (1, token), spelt and noted as in training."""
+        spelt = [replace(message, content=tidy(message.content)) for message in messages]
+        noted = condition(spelt, affect, short_note)
+        kept = trim(noted, self._decoding.context_tokens, self._count)
+        ids = encode(self._tokenizer, kept)
+        most = self._decoding.context_tokens + 2  # the start token and the answer's role
+        if ids.shape[1] > most:
+            # One turn alone is too long: its end is nearest to what is to be answered.
+            ids = torch.cat([ids[:, :2], ids[:, 2 - most :]], 1)
+        return ids.to(self._model.device)
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) + 2
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        prompt: Tensor,
+        generator: torch.Generator,
+        cancel: threading.Event | None = None,
+        *,
+        warmer: float = 0.0,
+    ) -> list[Candidate]:
+        """Draw answers side by side.
+
+        Args:
+            prompt: (1, token) int64, ending where the answer begins.
+            generator: Source of all randomness.
+            cancel: Once set, drawing ends within one token.
+            warmer: Added to the temperature.
+        """
+        count, end = self._decoding.candidates, self._tokenizer.eos_token_id
+        cache = DynamicCache(config=self._model.config)
+        logits = self._model(prompt, past_key_values=cache, logits_to_keep=1).logits[:, -1]
+        cache.batch_repeat_interleave(count)
+        logits = logits.expand(count, -1)
+        ids = torch.empty(count, 0, dtype=torch.long, device=prompt.device)
+        scores = torch.empty(count, 0, device=prompt.device)
+        for _ in range(self._decoding.most_tokens):
+            token = self._next(logits, generator, warmer)
+            scores = torch.cat([scores, logits.log_softmax(-1).gather(1, token)], 1)
+            ids = torch.cat([ids, token], 1)
+            if (ids == end).any(1).all() or (cancel is not None and cancel.is_set()):
+                break
+            logits = self._model(token, past_key_values=cache).logits[:, -1]
+        return [self._candidate(*row) for row in zip(ids.tolist(), scores.tolist(), strict=True)]
+
+    def _next(self, logits: Tensor, generator: torch.Generator, warmer: float) -> Tensor:
+        """Draw one token a row: logits (row, vocabulary) → (row, 1)."""
+        scaled = logits / (self._decoding.temperature + warmer)
+        top, tokens = scaled.softmax(-1).topk(min(self._decoding.top_k, scaled.shape[-1]))
+        before = top.cumsum(-1) - top
+        kept = top.masked_fill(before > self._decoding.top_p, 0.0)
+        return tokens.gather(1, torch.multinomial(kept, 1, generator=generator))
+
+    def _candidate(self, ids: list[int], scores: list[float]) -> Candidate:
+        end = self._tokenizer.eos_token_id
+        ended = end in ids
+        length = ids.index(end) + 1 if ended else len(ids)
+        text = self._tokenizer.decode(ids[:length], skip_special_tokens=True).strip()
+        return Candidate(tuple(ids[:length]), text, sum(scores[:length]) / length, ended)
+
+    def _best(self, candidates: list[Candidate], said: list[str], act: Act | None) -> Candidate:
+        alone = self._likelihood_alone(candidates)
+        return max(
+            zip(candidates, alone, strict=True),
+            key=lambda pair: self._score(pair[0], pair[1], said, act),
+        )[0]
+
+    def _score(self, candidate: Candidate, alone: float, said: list[str], act: Act | None) -> float:
+        relevance = candidate.likelihood - alone
+        cost = self._decoding.fault_cost * faults(candidate.text, said, act)
+        return candidate.likelihood + self._decoding.relevance * relevance - cost
+
+    @torch.inference_mode()
+    def _likelihood_alone(self, candidates: list[Candidate]) -> list[float]:
+        """Mean log-probability a token of each answer where nothing was said before."""
+        opening = self._tokenizer.convert_tokens_to_ids(["<|start|>", "<|agent|>"])
+        longest = max(len(c.ids) for c in candidates)
+        pad = self._tokenizer.pad_token_id
+        rows = [[*opening, *c.ids, *[pad] * (longest - len(c.ids))] for c in candidates]
+        ids = torch.tensor(rows, device=self._model.device)
+        logits = self._model(ids[:, :-1]).logits[:, 1:].log_softmax(-1)
+        chosen = logits.gather(2, ids[:, 2:, None])[..., 0].tolist()
+        return [
+            sum(row[: len(c.ids)]) / len(c.ids) for row, c in zip(chosen, candidates, strict=True)
+        ]
+
+
+_threads_lock = threading.Lock()
+_threads: list[int] = []
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread.
+
+    Matrices this small are slower on two, and many times slower where the other core is busy.
+    """
+    with _threads_lock:
+        if not _threads:
+            _threads.append(torch.get_num_threads())  # what all leave behind, whoever came first
+        before = _threads[0]
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _is_sayable(candidate: Candidate, said: Sequence[str]) -> bool:
+    words = bare(candidate.text)
+    known = {bare(text) for text in said}
+    return candidate.ended and bool(words) and words not in known and "[" not in candidate.text
+
+
+def faults(text: str, said: Sequence[str], act: Act | None = None) -> float:
+    """Count what is wrong with an answer; 0 is best.
+
+    Args:
+        text: The answer.
+        said: Every earlier turn of the talk, by either.
+        act: What the policy asks for: to `ask` is a fault without a question.
+    """
+    words = bare(text).split()
+    trigrams = _grams(words, 3)
+    found = float(len(set(trigrams)) < len(trigrams))
+    found += any(a == b for a, b in pairwise(words))
+    found += text.count('"') % 2 + (text[-1:] not in '.!?"')
+    found += max((_overlap(words, bare(earlier).split()) for earlier in said), default=0.0)
+    found += len(words) < 3
+    return found + 0.5 * (act == "ask" and "?" not in text)
+
+
+def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]
+
+
+def _overlap(words: Sequence[str], earlier: Sequence[str]) -> float:
+    """Share of the trigrams of an answer that were said before."""
+    grams = set(_grams(words, 3))
+    return len(grams & set(_grams(earlier, 3))) / len(grams) if grams else 0.0
+
+
+_SAFE: Final[tuple[str, ...]] = (
+    "I'm listening. Would you tell me more about that?",
+    "Thank you for telling me. How was that for you?",
+    "I see. What happened next?",
+    "What would help you most right now?",
+    "Take your time. I am here.",
+    "What do you make of it yourself?",
+    "How long has it been like this?",
+    "Is there someone you can talk to about this as well?",
+)
+_SAFE_JOY: Final[tuple[str, ...]] = (
+    "That is lovely to hear. Tell me more!",
+    "How wonderful! How did it come about?",
+    "I am glad with you. What was the best part?",
+)
+
+
+def _safe_answer(act: Act | None, said: Sequence[str]) -> str:
+    """Say something short and safe that was not said yet, as long as there is any."""
+    known = {bare(text) for text in said}
+    choices = (*_SAFE_JOY, *_SAFE) if act == "celebrate" else _SAFE
+    return next((text for text in choices if bare(text) not in known), choices[0])

@@ -1,0 +1,1 @@
+"""Readers of the corpora the models are trained and scored on."""

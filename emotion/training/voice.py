@@ -1,0 +1,167 @@
+"""Trains the attention-based FCN on acted speech, speaker-independently."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from emotion import checkpoint
+from emotion.calibration import fit_temperature
+from emotion.corpora.clip import check_speakers
+from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
+from emotion.labels import EMOTIONS
+from emotion.metrics import confusion_matrix, unweighted_average_recall
+from emotion.models.attention_fcn import AttentionFCN, VoiceOutput
+from emotion.speech.spectrogram import BINS, log_spectrogram
+from emotion.training.augmentation import augment_voices, mixup
+from emotion.training.loop import fit, initialised
+from emotion.training.losses import cross_entropy, smoothed
+from emotion.training.recipes import VoiceRecipe
+
+__all__ = ["VoiceTask", "train_voice", "voice_outputs"]
+
+CHECKPOINT_EPOCHS = 5
+
+
+def train_voice(
+    recipe: VoiceRecipe,
+    root: Path,
+    out: Path,
+    *,
+    cache: Path | None,
+    without_speakers: Collection[str] = (),
+    temperature_from: Path | None = None,
+    resume: bool = False,
+) -> AttentionFCN:
+    """Train on the corpora of the recipe under `root`; each few epochs `out` gets a checkpoint.
+
+    Args:
+        recipe: What to do.
+        root: Folder of corpora.
+        out: Folder of the checkpoint.
+        cache: Folder for decoded arrays, or None.
+        without_speakers: Speakers to hold out, such as "ravdess:21". The temperature is fitted on
+            them.
+        temperature_from: With nobody held out, a checkpoint of the same recipe that has held-out
+            speakers, whose temperature is taken over.
+        resume: Go on where a killed training stopped.
+
+    Raises:
+        CorpusError: If a corpus or a speaker is not there.
+    """
+    clips = [clip for name in recipe.corpora for clip in SPEECH_CORPORA[name].clips(root)]
+    check_speakers(without_speakers, {clip.speaker for clip in clips})
+    voices = load_voices(root, recipe.corpora, cache)
+    task = VoiceTask(
+        recipe,
+        voices.of([s for s in voices.speakers if s not in without_speakers]),
+        voices.of(list(without_speakers)),
+        out,
+        checkpoint.read(temperature_from).training["temperature"] if temperature_from else 1.0,
+    )
+    fit(task, recipe.schedule, out, resume=resume)
+    model: AttentionFCN = checkpoint.load(out)
+    return model
+
+
+class VoiceTask:
+    """Clips drawn so that every emotion is heard equally often, each time changed anew."""
+
+    def __init__(
+        self,
+        recipe: VoiceRecipe,
+        train: Voices,
+        held_out: Voices,
+        out: Path,
+        temperature: float = 1.0,
+    ) -> None:
+        self.recipe, self.train, self.held_out, self.out = recipe, train, held_out, out
+        self.temperature = temperature
+        self.model: nn.Module = initialised(
+            lambda: AttentionFCN(recipe.config), recipe.schedule.seed
+        )
+        self.spectrograms = [_spectrogram(w).half() for w in train.waveforms]
+        self.targets = smoothed(torch.from_numpy(train.labels), recipe.smoothing)
+
+    def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
+        """Draw clips (example,), as many as there are, an emotion's clips sharing one weight."""
+        labels = torch.from_numpy(self.train.labels)
+        weights = 1.0 / torch.bincount(labels, minlength=len(EMOTIONS)).clamp_min(1)[labels]
+        steps = len(labels) // batch
+        drawn = torch.multinomial(weights, steps * batch, replacement=True, generator=generator)
+        return list(torch.split(drawn, batch))
+
+    def loss(self, indices: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        """Cross-entropy on pieces of the clips (example,), augmented and mixed."""
+        padded, lengths = _padded([self.spectrograms[i] for i in indices.tolist()])
+        spectrograms, lengths = augment_voices(
+            padded, lengths, self.recipe.frames, self.recipe.augmentation, generator
+        )
+        targets = self.targets[indices]
+        if self.recipe.mixup > 0:
+            partners, share = mixup(len(indices), self.recipe.mixup, generator)
+            spectrograms = spectrograms.lerp(spectrograms[partners], 1 - share)
+            targets = targets.lerp(targets[partners], 1 - share)
+            lengths = torch.maximum(lengths, lengths[partners])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = self.model(spectrograms, lengths).logits
+        return cross_entropy(logits, targets)
+
+    def epoch_done(self, averaged: nn.Module, epoch: int) -> str:
+        """Now and then fit the temperature on the speakers held out and write the checkpoint."""
+        if (epoch + 1) % CHECKPOINT_EPOCHS and epoch + 1 < self.recipe.schedule.epochs:
+            return ""
+        facts: dict[str, Any] = {
+            "recipe": "voice",
+            "corpora": list(self.recipe.corpora),
+            "speakers": sorted(set(self.train.speakers)),
+            "held_out_speakers": sorted(set(self.held_out.speakers)),
+            "seed": self.recipe.schedule.seed,
+            "epochs": epoch + 1,
+            "temperature": self.temperature,
+        }
+        said = ""
+        if len(self.held_out):
+            logits = voice_outputs(averaged, self.held_out)[0]
+            truth = self.held_out.labels
+            facts["temperature"] = fit_temperature(logits, np.eye(len(EMOTIONS))[truth])
+            uar = unweighted_average_recall(confusion_matrix(truth, logits.argmax(1)))
+            said = f"held-out UAR {uar:.3f}"
+        checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
+        return said
+
+
+@torch.inference_mode()
+def voice_outputs(
+    model: nn.Module, voices: Voices, batch: int = 16
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Logits (clip, emotion) and features (clip, feature) of whole clips, longest with longest."""
+    order = sorted(range(len(voices)), key=lambda i: len(voices.waveforms[i]))
+    outputs: dict[int, tuple[Tensor, Tensor]] = {}
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        padded, lengths = _padded([_spectrogram(voices.waveforms[i]) for i in chosen])
+        output: VoiceOutput = model(padded, lengths)
+        outputs |= zip(chosen, zip(output.logits, output.feature, strict=True), strict=True)
+    logits, features = zip(*(outputs[i] for i in range(len(voices))), strict=True)
+    return torch.stack(logits).numpy(), torch.stack(features).float().numpy()
+
+
+def _spectrogram(waveform: npt.NDArray[np.float32]) -> Tensor:
+    """Log spectrogram (frame, bin) of one clip (sample,)."""
+    return log_spectrogram(torch.from_numpy(waveform)[None])[0]
+
+
+def _padded(spectrograms: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """(batch, frame, bin) float32 and lengths (batch,) of (frame, bin) clips."""
+    lengths = torch.tensor([len(s) for s in spectrograms])
+    padded = torch.zeros(len(spectrograms), int(lengths.max()), BINS)
+    for row, spectrogram in zip(padded, spectrograms, strict=True):
+        row[: len(spectrogram)] = spectrogram
+    return padded, lengths

@@ -1,0 +1,235 @@
+"""What flows through one conversation: media on its way in, and what became of it.
+
+Every event is frozen. Times are seconds of media time, counted from the start of the session's
+camera and microphone. What a person said, looked like or sounded like is kept out of every repr.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dialogue.affect import UserAffect
+from emotion.errors import InputError
+from emotion.estimate import EmotionEstimate, Moment, Reading
+from emotion.labels import EMOTIONS, Emotion
+
+__all__ = [
+    "Channel",
+    "ChannelSwitched",
+    "Consented",
+    "Corrected",
+    "Event",
+    "Forgotten",
+    "Frame",
+    "Heard",
+    "MediaDropped",
+    "MomentSeen",
+    "Noticed",
+    "Read",
+    "Readied",
+    "ReplyEnded",
+    "ReplyPiece",
+    "ReplyStarted",
+    "Sound",
+    "Source",
+    "TurnFailed",
+    "TurnOpened",
+]
+
+Channel = Literal["camera", "microphone"]
+"""What a person can switch on and off."""
+
+Source = Literal["voice", "typed"]
+"""How a turn came in."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera picture.
+
+    Attributes:
+        time_s: When it was taken.
+        rgb: uint8 of shape (height, width, colour).
+    """
+
+    time_s: float
+    rgb: npt.NDArray[np.uint8] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
+            raise InputError(
+                "Expected a uint8 frame of shape (height, width, 3), "
+                f"got {self.rgb.dtype} {self.rgb.shape}."
+            )
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A piece of microphone sound.
+
+    Attributes:
+        time_s: When its first sample was taken.
+        samples: float32 mono in [-1, 1] of shape (sample,).
+        sample_rate_hz: Samples a second.
+    """
+
+    time_s: float
+    samples: npt.NDArray[np.float32] = field(repr=False)
+    sample_rate_hz: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1:
+            raise InputError(f"Expected audio of shape (sample,), got {self.samples.shape}.")
+        if self.sample_rate_hz <= 0:
+            raise InputError(f"Expected a positive sample rate, got {self.sample_rate_hz} Hz.")
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the piece in seconds."""
+        return len(self.samples) / self.sample_rate_hz
+
+
+@dataclass(frozen=True)
+class Consented:
+    """The person has read the first screen and agreed; says which channels may start."""
+
+    camera: bool
+    microphone: bool
+
+
+@dataclass(frozen=True)
+class ChannelSwitched:
+    """A channel was switched by the person, or by the browser that could not open it."""
+
+    channel: Channel
+    on: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Readied:
+    """The models are loaded, or could not be: then `failure` says why in one sentence."""
+
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class MomentSeen:
+    """What the recogniser sees and hears now."""
+
+    moment: Moment
+
+
+@dataclass(frozen=True)
+class MediaDropped:
+    """Media that was thrown away since the last such event, because the machine is too slow."""
+
+    frames: int = 0
+    audio_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something the person should know that belongs to no turn."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class TurnOpened:
+    """An utterance has ended, or a text was sent; the text of an utterance comes later."""
+
+    turn: int
+    source: Source
+    text: str | None = field(default=None, repr=False)
+    estimate: EmotionEstimate | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Read:
+    """How a turn seems to be meant: by face and voice, and by its words."""
+
+    turn: int
+    estimate: EmotionEstimate | None = field(default=None, repr=False)
+    words: Reading | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The words of a spoken turn; empty where none could be made out."""
+
+    turn: int
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ReplyStarted:
+    """The model begins to answer a turn, told of this affect; an earlier answer is replaced."""
+
+    turn: int
+    affect: UserAffect | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class ReplyPiece:
+    """The next piece of an answer; the first one says how long the person waited for it."""
+
+    turn: int
+    text: str = field(repr=False)
+    waited_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ReplyEnded:
+    """The answer is complete, or was stopped before it was."""
+
+    turn: int
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class TurnFailed:
+    """A turn cannot be answered; the sentence is shown beside it."""
+
+    turn: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """The person says what they felt in a turn."""
+
+    turn: int
+    emotion: Emotion = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.emotion not in EMOTIONS:
+            raise InputError(f"Expected one of {', '.join(EMOTIONS)}, got {self.emotion!r}.")
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The person asked to forget everything that was said and seen."""
+
+
+Event = (
+    Consented
+    | ChannelSwitched
+    | Readied
+    | MomentSeen
+    | MediaDropped
+    | Noticed
+    | TurnOpened
+    | Read
+    | Heard
+    | ReplyStarted
+    | ReplyPiece
+    | ReplyEnded
+    | TurnFailed
+    | Corrected
+    | Forgotten
+)

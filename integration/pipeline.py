@@ -1,0 +1,452 @@
+"""One conversation at work: two threads between what comes in and a session that can be read.
+
+The perceiving thread feeds camera and microphone to the recogniser; the answering thread writes
+down what was said and lets the model answer. Neither waits for the other, and whoever brings media
+waits for neither. A failure becomes a sentence in the session, never a dead thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dialogue.affect import UserAffect
+from dialogue.conversation import Message
+from dialogue.errors import DialogueError
+from emotion.errors import EmotionError
+from emotion.estimate import EmotionEstimate, Moment, Reading, as_probabilities
+from emotion.labels import Emotion
+from integration.clock import Clock, MonotonicClock
+from integration.errors import IntegrationError
+from integration.events import (
+    Channel,
+    ChannelSwitched,
+    Consented,
+    Corrected,
+    Event,
+    Forgotten,
+    Frame,
+    Heard,
+    MediaDropped,
+    MomentSeen,
+    Noticed,
+    Read,
+    Readied,
+    ReplyEnded,
+    ReplyPiece,
+    ReplyStarted,
+    Sound,
+    TurnFailed,
+    TurnOpened,
+)
+from integration.queues import Batch, Bounds, Inbox, Typed
+from integration.session import Session, Turn, advance
+from integration.transcription import Transcriber
+from integration.translation import permitted, to_affect
+
+__all__ = ["LiveEmotion", "Parts", "Pipeline", "Recognizer", "Responder", "messages_of"]
+
+_LOG = logging.getLogger(__name__)
+
+TYPED_LOOKBACK_S: Final = 5.0
+"""How far back the face counts for a typed turn."""
+
+
+class LiveEmotion(Protocol):
+    """The live recogniser, as far as a conversation needs it; times are seconds of media time."""
+
+    def push_frame(self, time_s: float, rgb: npt.NDArray[np.uint8]) -> None:
+        """Take in a uint8 frame of shape (height, width, colour)."""
+
+    def push_audio(
+        self, time_s: float, samples: npt.NDArray[np.float32], sample_rate_hz: int
+    ) -> None:
+        """Take in mono samples in [-1, 1] of shape (sample,)."""
+
+    def poll(self) -> list[EmotionEstimate]:
+        """Return the utterances that have ended since the last call."""
+
+    def now(self) -> Moment:
+        """Return what is seen and heard this moment."""
+
+    def recent(self, start_s: float) -> EmotionEstimate | None:
+        """Return the face since `start_s`, or None where there was none."""
+
+    def take_audio(self, start_s: float, end_s: float) -> npt.NDArray[np.float32]:
+        """Return mono samples at 16 kHz of shape (sample,), as far as they are still kept."""
+
+
+class Recognizer(Protocol):
+    """The emotion recogniser, as far as a conversation needs it."""
+
+    def stream(self) -> LiveEmotion:
+        """Open a live recogniser of its own for one session."""
+
+    def recognize_words(self, text: str) -> npt.NDArray[np.float32]:
+        """Return calibrated probabilities of shape (emotion,)."""
+
+
+class Responder(Protocol):
+    """The dialogue model, as far as a conversation needs it."""
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        affect: UserAffect | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[str]:
+        """Yield the answer piece by piece; end soon after `cancel` is set."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The models of a conversation; all sessions of a server share them."""
+
+    recognizer: Recognizer
+    transcriber: Transcriber
+    responder: Responder
+
+
+@dataclass(frozen=True)
+class _Job:
+    turn: int
+    opened_s: float
+    samples: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+
+class Pipeline:
+    """Runs one session; every method returns at once and may be called from any thread.
+
+    Args:
+        parts: The models, possibly still loading; turns typed meanwhile wait for them.
+        clock: Measures how long a person waits for the first word of an answer.
+        bounds: How much may wait.
+    """
+
+    def __init__(
+        self, parts: Future[Parts], *, clock: Clock | None = None, bounds: Bounds | None = None
+    ) -> None:
+        self._clock = clock or MonotonicClock()
+        self._bounds = bounds or Bounds()
+        self._inbox = Inbox(self._bounds)
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._open_jobs: list[_Job] = []
+        self._session = Session()
+        self._lock = threading.Condition()  # notified of every change
+        self._threads: tuple[threading.Thread, ...] = ()
+        self._closed = False
+        self._media_end_s = 0.0
+        parts.add_done_callback(self._start)
+
+    @property
+    def session(self) -> Session:
+        """The conversation as it is now; an immutable value."""
+        return self._session
+
+    @property
+    def media_end_s(self) -> float:
+        """Newest media time that came in; the next camera and microphone go on from here."""
+        return self._media_end_s
+
+    def consent(self, *, camera: bool, microphone: bool) -> None:
+        """Note that the person agreed to the first screen, and which channels may start."""
+        self._happen(Consented(camera=camera, microphone=microphone))
+
+    def switch(self, channel: Channel, on: bool, reason: str | None = None) -> None:
+        """Switch a channel; `reason` is shown where it was not the person who switched it."""
+        self._happen(ChannelSwitched(channel, on, reason))
+
+    def push_frame(self, time_s: float, rgb: npt.NDArray[np.uint8]) -> None:
+        """Take in a frame of shape (height, width, 3), if the person lets the camera be used."""
+        if self._takes("camera"):
+            self._inbox.put_frame(Frame(time_s, rgb))
+            self._media_end_s = max(self._media_end_s, time_s)
+
+    def push_audio(
+        self, time_s: float, samples: npt.NDArray[np.float32], sample_rate_hz: int
+    ) -> None:
+        """Take in sound of shape (sample,), if the person lets the microphone be used."""
+        if self._takes("microphone"):
+            sound = Sound(time_s, samples, sample_rate_hz)
+            self._inbox.put_sound(sound)
+            self._media_end_s = max(self._media_end_s, time_s + sound.duration_s)
+
+    def say(self, text: str) -> None:
+        """Take in a typed turn.
+
+        Raises:
+            IntegrationError: If the text is empty.
+        """
+        if not text.strip():
+            raise IntegrationError("Expected some words to answer, got an empty text.")
+        with self._lock:
+            turn = self._open(TurnOpened(self._session.next_turn, "typed", text.strip()))
+            if turn is not None:
+                self._inbox.put_typed(Typed(turn))
+
+    def correct(self, turn: int, emotion: Emotion) -> None:
+        """Take the person's word for what they felt; the newest turn is answered again."""
+        self._happen(Corrected(turn, emotion))
+        newest = self._session.turns[-1:]
+        if newest and newest[0].id == turn and newest[0].text:
+            self._enqueue(_Job(turn, self._clock.now()))
+
+    def stop(self) -> None:
+        """Stop the answer that is being given."""
+        with self._lock:
+            for job in self._open_jobs:
+                job.cancel.set()
+
+    def forget(self) -> None:
+        """Delete everything said and seen; consent and switches stay."""
+        with self._lock:
+            self.stop()
+            self._inbox.restart()
+            self._happen(Forgotten())
+
+    def close(self) -> None:
+        """End both threads and delete everything; what is being computed is cancelled."""
+        with self._lock:
+            self._closed = True
+            self.stop()
+            self._inbox.close()
+            self._jobs.put(None)
+            self._session = Session(next_turn=self._session.next_turn)
+
+    def join(self, timeout_s: float = 10.0) -> bool:
+        """Wait until both threads have ended; return whether they have."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def wait(self, condition: Callable[[Session], bool], timeout_s: float = 30.0) -> Session:
+        """Wait until the session meets a condition, and return it.
+
+        Raises:
+            IntegrationError: If it does not in time.
+        """
+        with self._lock:
+            if not self._lock.wait_for(lambda: condition(self._session), timeout_s):
+                raise IntegrationError(f"Expected a change within {timeout_s:g} s, got none.")
+            return self._session
+
+    # -- shared -----------------------------------------------------------------------------------
+
+    def _start(self, loaded: Future[Parts]) -> None:
+        error = loaded.exception()
+        if error is not None:
+            self._happen(Readied(_sentence("The models could not be loaded", error)))
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._happen(Readied())
+            self._threads = tuple(
+                threading.Thread(target=work, args=(loaded.result(),), name=name, daemon=True)
+                for name, work in (("perceive", self._perceive), ("answer", self._answer))
+            )
+            for thread in self._threads:
+                thread.start()
+
+    def _happen(self, event: Event, epoch: int | None = None) -> None:
+        with self._lock:
+            outdated = epoch is not None and epoch != self._inbox.epoch
+            if not outdated and not self._closed:
+                self._session = advance(self._session, event)
+                self._lock.notify_all()
+
+    def _takes(self, channel: Channel) -> bool:
+        session = self._session
+        if not session.consented or self._closed or session.readiness == "failed":
+            return False
+        if channel == "microphone":
+            return session.microphone  # what is said while the models load waits for them
+        return session.camera and session.readiness == "ready"
+
+    def _open(self, event: TurnOpened, epoch: int | None = None) -> int | None:
+        with self._lock:
+            waiting = sum(turn.status in ("hearing", "waiting") for turn in self._session.turns)
+            if waiting >= self._bounds.turns:
+                self._happen(Noticed(f"{waiting} turns wait for an answer; the last was left out."))
+                return None
+            self._happen(event, epoch)
+            return event.turn if self._session.turn(event.turn) else None
+
+    def _enqueue(self, job: _Job) -> None:
+        with self._lock:
+            self.stop()  # whoever speaks again wants no answer to what came before
+            self._open_jobs.append(job)
+            self._jobs.put(job)
+
+    # -- the perceiving thread --------------------------------------------------------------------
+
+    def _perceive(self, parts: Parts) -> None:
+        live: LiveEmotion | None = None
+        epoch = self._inbox.epoch
+        while (batch := self._inbox.take()) is not None:
+            if batch.epoch != epoch:
+                live, epoch = None, batch.epoch
+            try:
+                live = live or parts.recognizer.stream()
+                self._take_in(live, batch)
+            except Exception as error:
+                live = None  # a broken stream is not used again
+                sentence = _sentence("Reading face and voice failed and was started anew", error)
+                self._happen(Noticed(sentence), epoch)
+                self._pass_on(batch.typed)
+            del batch  # what was seen and heard is not kept while nothing new comes
+
+    def _take_in(self, live: LiveEmotion, batch: Batch) -> None:
+        self._report_dropped(batch)
+        for item in batch.media:
+            if isinstance(item, Frame):
+                live.push_frame(item.time_s, item.rgb)
+            else:
+                live.push_audio(item.time_s, item.samples, item.sample_rate_hz)
+        for estimate in _one_an_utterance(live.poll()):
+            self._utterance(live, estimate, batch.epoch)
+        if batch.media:
+            self._happen(MomentSeen(live.now()), batch.epoch)
+        self._look_beside(live, batch)
+        self._pass_on(batch.typed)
+
+    def _report_dropped(self, batch: Batch) -> None:
+        if batch.dropped_frames or batch.dropped_audio_s:
+            dropped = MediaDropped(batch.dropped_frames, batch.dropped_audio_s)
+            self._happen(dropped, batch.epoch)
+
+    def _utterance(self, live: LiveEmotion, estimate: EmotionEstimate, epoch: int) -> None:
+        with self._lock:
+            session = self._session
+            if not session.microphone:
+                return
+            seen = permitted(estimate, camera=session.camera)
+            samples = live.take_audio(estimate.start_s, estimate.end_s)
+            opened = TurnOpened(session.next_turn, "voice", estimate=seen)
+            turn = self._open(opened, epoch)
+            if turn is not None:
+                self._enqueue(_Job(turn, self._clock.now(), samples))
+
+    def _look_beside(self, live: LiveEmotion, batch: Batch) -> None:
+        if not batch.typed or not self._session.camera:
+            return
+        start_s = max(0.0, self._media_end_s - TYPED_LOOKBACK_S)
+        seen = permitted(live.recent(start_s), microphone=False)
+        for typed in batch.typed:
+            self._happen(Read(typed.turn, estimate=seen), batch.epoch)
+
+    def _pass_on(self, typed: Sequence[Typed]) -> None:
+        for one in typed:
+            self._enqueue(_Job(one.turn, self._clock.now()))
+
+    # -- the answering thread ---------------------------------------------------------------------
+
+    def _answer(self, parts: Parts) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._answer_one(parts, job)
+            except Exception as error:
+                self._happen(TurnFailed(job.turn, _sentence("This could not be answered", error)))
+            with self._lock:
+                self._open_jobs.remove(job)
+            del job  # nor what was said
+
+    def _answer_one(self, parts: Parts, job: _Job) -> None:
+        if not self._written_down(parts, job):
+            return
+        session = self._session
+        turn = session.turn(job.turn)
+        if turn is None:
+            return
+        affect = to_affect(
+            turn.estimate,
+            words=turn.words,
+            camera=session.camera,
+            microphone=session.microphone,
+            correction=turn.correction,
+        )
+        self._happen(ReplyStarted(job.turn, affect))
+        self._reply(parts, job, messages_of(self._session, turn.id))
+
+    def _written_down(self, parts: Parts, job: _Job) -> bool:
+        turn = self._session.turn(job.turn)
+        if turn is None:
+            return False
+        text = turn.text
+        if text is None and job.samples is not None:
+            text = parts.transcriber.transcribe(job.samples).strip()
+            self._happen(Heard(job.turn, text))
+        if text and turn.words is None:
+            self._happen(Read(job.turn, words=_read_words(parts, text)))
+        return bool(text)
+
+    def _reply(self, parts: Parts, job: _Job, messages: list[Message]) -> None:
+        if not messages:
+            return  # forgotten meanwhile
+        said = False
+        affect = messages[-1].affect
+        for piece in parts.responder.stream(messages, affect=affect, cancel=job.cancel):
+            if job.cancel.is_set():
+                break
+            waited_s = None if said else self._clock.now() - job.opened_s
+            self._happen(ReplyPiece(job.turn, piece, waited_s))
+            said = True
+        self._happen(ReplyEnded(job.turn, stopped=job.cancel.is_set()))
+
+
+def messages_of(session: Session, turn_id: int) -> list[Message]:
+    """Return the talk up to and with a turn, for a dialogue model; empty where it is forgotten.
+
+    Turns that got no answer are put together with the next one, so that the roles alternate. Each
+    carries what the model was told of it at its time, or what the person has said since.
+    """
+    messages: list[Message] = []
+    unanswered: list[str] = []
+    for turn in session.turns if session.turn(turn_id) else ():
+        if turn.id > turn_id or not turn.text:
+            continue
+        unanswered.append(turn.text)
+        answered = bool(turn.reply.strip()) and turn.id < turn_id
+        if answered or turn.id == turn_id:
+            messages.append(Message("user", "\n".join(unanswered), _told(turn)))
+            unanswered = []
+        if answered:
+            messages.append(Message("assistant", turn.reply.strip()))
+    return messages
+
+
+def _told(turn: Turn) -> UserAffect | None:
+    return turn.affect if turn.correction is None else to_affect(None, correction=turn.correction)
+
+
+def _read_words(parts: Parts, text: str) -> Reading | None:
+    try:
+        return Reading(as_probabilities(parts.recognizer.recognize_words(text)), quality=1.0)
+    except EmotionError:
+        return None  # words without letters, such as "!?", are answered without a reading
+
+
+def _one_an_utterance(estimates: Sequence[EmotionEstimate]) -> list[EmotionEstimate]:
+    # several people in the picture give several estimates of one utterance: the first is nearest
+    spans: dict[tuple[float, float], EmotionEstimate] = {}
+    for estimate in estimates:
+        spans.setdefault((estimate.start_s, estimate.end_s), estimate)
+    return list(spans.values())
+
+
+def _sentence(what: str, error: BaseException) -> str:
+    if isinstance(error, (EmotionError, DialogueError, IntegrationError)):
+        return f"{what}: {error}"
+    # an unforeseen error's message may hold what a person said: its type must do
+    _LOG.error("%s (%s)", what, type(error).__name__)
+    return f"{what} ({type(error).__name__})."

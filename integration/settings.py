@@ -1,0 +1,89 @@
+"""What a server is started with, read once, and the models it names."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from integration.errors import IntegrationError
+from integration.pipeline import Parts
+
+__all__ = ["Settings", "load_in_background", "load_parts"]
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to talk with.
+
+    Attributes:
+        model: Dialogue model: hub id, folder or URL; None for the bundled one.
+        asr: Speech recognition: hub id or folder of a Whisper-type model; None for pocketsphinx.
+        emotion_weights: Folder of the recogniser's weights; None for the bundled ones.
+        device: "auto", "cpu" or "cuda".
+        threads: Threads that one computation may use; None leaves that to torch. Faces are read
+            while an answer is written: where both take all cores, each waits for the other, and a
+            frame takes ten times as long.
+
+    Raises:
+        IntegrationError: If a folder does not exist, or a value is out of its range.
+    """
+
+    model: str | None = None
+    asr: str | None = None
+    emotion_weights: Path | None = None
+    device: Device = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.emotion_weights is not None and not self.emotion_weights.is_dir():
+            raise IntegrationError(
+                f"Expected a folder of emotion weights, got {str(self.emotion_weights)!r}."
+            )
+        if self.device not in get_args(Device):
+            raise IntegrationError(f"Expected device auto, cpu or cuda, got {self.device!r}.")
+        if self.threads is not None and self.threads < 1:
+            raise IntegrationError(f"Expected at least one thread, got {self.threads}.")
+
+
+def load_parts(settings: Settings) -> Parts:
+    """Load all models; takes seconds. With `threads` it sets that number for the whole process.
+
+    Raises:
+        EmotionError: If the recogniser's weights are missing or damaged.
+        DialogueError: If the dialogue model is unknown or damaged.
+        IntegrationError: If the speech recognition model is.
+    """
+    import torch
+
+    from dialogue.models.base import load_model
+    from emotion.recognizer import EmotionRecognizer
+    from integration.transcription import load_transcriber
+
+    transcriber = load_transcriber(settings.asr)  # first: its process starts beside the others
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    weights = [] if settings.emotion_weights is None else [settings.emotion_weights]
+    recognizer = EmotionRecognizer.from_pretrained(*weights, device=settings.device)
+    return Parts(recognizer, transcriber, load_model(settings.model, device=settings.device))
+
+
+def load_in_background(settings: Settings, loaded: Future[Parts]) -> None:
+    """Load all models in a thread of their own, so that the page can be served meanwhile.
+
+    Args:
+        settings: Which models.
+        loaded: Is given the models, or the error.
+    """
+
+    def load() -> None:
+        try:
+            loaded.set_result(load_parts(settings))
+        except Exception as error:
+            loaded.set_exception(error)
+
+    threading.Thread(target=load, name="load", daemon=True).start()

@@ -1,0 +1,110 @@
+"""From what the recogniser says to what dialogue understands: the only place that knows both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from dialogue.affect import Channel, Feeling, UserAffect
+from emotion.calibration import UNCLEAR_BELOW
+from emotion.estimate import EmotionEstimate, Probabilities, Reading
+from emotion.labels import EMOTIONS, Emotion
+
+__all__ = ["FEELING_OF", "permitted", "to_affect"]
+
+FEELING_OF: Final[Mapping[Emotion, Feeling]] = MappingProxyType(
+    {
+        "angry": "angry",
+        "disgust": "disgusted",
+        "fear": "afraid",
+        "happy": "happy",
+        "neutral": "neutral",
+        "sad": "sad",
+        "surprise": "surprised",
+    }
+)
+"""Each emotion in the words of dialogue; a test proves it complete in both directions."""
+
+
+def permitted(
+    estimate: EmotionEstimate | None, *, camera: bool = True, microphone: bool = True
+) -> EmotionEstimate | None:
+    """Keep of an estimate only what the channels that are switched on may tell.
+
+    Returns:
+        The estimate as it is where nothing has to go; one of the remaining channel alone; None
+        where nothing remains.
+    """
+    if estimate is None:
+        return None
+    face = estimate.face if camera else None
+    voice = estimate.voice if microphone else None
+    if (face, voice) == (estimate.face, estimate.voice):
+        return estimate if face or voice else None
+    left = face or voice
+    if left is None:
+        return None
+    person = estimate.person if face else None
+    alone = replace(_alone(left), start_s=estimate.start_s, end_s=estimate.end_s, person=person)
+    return replace(alone, face=face, voice=voice, words=estimate.words)
+
+
+def to_affect(
+    estimate: EmotionEstimate | None,
+    *,
+    words: Reading | None = None,
+    camera: bool = True,
+    microphone: bool = True,
+    correction: Emotion | None = None,
+) -> UserAffect | None:
+    """Say in dialogue's words how a person seems to feel.
+
+    Args:
+        estimate: Face and voice of the utterance, or None.
+        words: The words' own reading; `estimate.words` where it is not given.
+        camera: Whether the camera is switched on; its face tells nothing where it is not.
+        microphone: The same for the voice.
+        correction: What the person says they feel: it replaces everything that was read.
+
+    Returns:
+        The affect, its label None where the estimate is unclear; None where nothing is known.
+    """
+    if correction is not None:
+        return _stated(correction)
+    words = words or (estimate.words if estimate else None)
+    seen = permitted(estimate, camera=camera, microphone=microphone)
+    if seen is None:
+        return None if words is None else _affect(_alone(words), {"words": words})
+    return _affect(seen, {"face": seen.face, "voice": seen.voice, "words": words})
+
+
+def _affect(whole: EmotionEstimate, readings: Mapping[Channel, Reading | None]) -> UserAffect:
+    heard = {channel: reading for channel, reading in readings.items() if reading is not None}
+    return UserAffect(
+        label=None if whole.label is None else FEELING_OF[whole.label],
+        probabilities=_feelings(whole.probabilities),
+        confidence=min(whole.confidence, 1.0),
+        valence=whole.valence,
+        arousal=whole.arousal,
+        channels=tuple(heard),
+        agreement=whole.agreement,
+        by_channel={channel: FEELING_OF[reading.label] for channel, reading in heard.items()},
+    )
+
+
+def _stated(emotion: Emotion) -> UserAffect:
+    certain = {other: float(other == emotion) for other in EMOTIONS}
+    stated = Reading(certain, quality=1.0)
+    return _affect(_alone(stated), {"words": stated})
+
+
+def _alone(reading: Reading) -> EmotionEstimate:
+    clear = reading.probabilities[reading.label] >= UNCLEAR_BELOW
+    label = reading.label if clear else None
+    return EmotionEstimate(0.0, 0.0, None, reading.probabilities, label)
+
+
+def _feelings(probabilities: Probabilities) -> dict[Feeling, float]:
+    return {FEELING_OF[emotion]: p for emotion, p in probabilities.items()}

@@ -1,0 +1,185 @@
+"""The bundled model: its weights, and how it chooses what to say."""
+
+import hashlib
+import math
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from dialogue.affect import UserAffect
+from dialogue.conversation import Conversation, as_messages
+from dialogue.errors import InputError
+from dialogue.models.base import load_model
+from dialogue.models.bundled import WEIGHTS, BundledDecoding, BundledModel, faults
+from dialogue.text import bare
+
+TALK = [{"role": "user", "content": "I got the job I wanted!"}]
+HAPPY = UserAffect("happy", confidence=0.9, channels=("face", "voice"), agreement=0.9)
+
+
+def test_the_weights_are_the_ones_in_the_card():
+    digest = hashlib.sha256((WEIGHTS / "model.safetensors").read_bytes()).hexdigest()
+    assert digest in (WEIGHTS / "MODEL_CARD.md").read_text()
+
+
+def test_the_weights_are_small_and_tied_and_half():
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS)
+    assert sum(p.numel() for p in model.parameters()) <= 8_000_000
+    assert model.dtype == torch.float16
+    assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
+
+
+def test_no_file_of_the_weights_is_a_pickle():
+    assert not [p.name for p in WEIGHTS.iterdir() if p.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_it_answers_with_or_without_a_feeling(bundled):
+    for affect in (None, HAPPY, UserAffect(None)):
+        answer = bundled.reply(TALK, affect=affect)
+        assert bare(answer)
+        assert "[" not in answer
+
+
+def test_streaming_equals_the_whole_answer(bundled):
+    pieces = list(bundled.stream(TALK, affect=HAPPY))
+    assert len(pieces) > 1
+    assert "".join(pieces) == bundled.reply(TALK, affect=HAPPY)
+
+
+def test_no_reply_is_used_twice(bundled):
+    talk = Conversation()
+    for _ in range(12):
+        talk.said("user", "Hello.")
+        talk.said("assistant", bundled.reply(talk.messages))
+    assert len({bare(reply) for reply in talk.replies}) == 12
+
+
+def test_even_a_model_that_cannot_end_says_something_new(bundled):
+    stuck = BundledModel(
+        bundled._model, bundled._tokenizer, BundledDecoding(most_tokens=1, rounds=1), seed=0
+    )
+    talk = Conversation()
+    for _ in range(5):
+        talk.said("user", "Hello.")
+        talk.said("assistant", stuck.reply(talk.messages))
+    assert len(set(talk.replies)) == 5
+
+
+def test_cancelling_ends_within_one_token(bundled, generator):
+    cancel = threading.Event()
+    passes = []
+
+    def count(*_):
+        passes.append(1)
+        if len(passes) == 3:
+            cancel.set()
+
+    handle = bundled._model.register_forward_hook(count)
+    pieces = list(bundled.stream(TALK, cancel=cancel))
+    handle.remove()
+    assert pieces == []
+    assert len(passes) <= 4
+
+
+def test_no_word_follows_a_cancelled_one(bundled):
+    cancel = threading.Event()
+    stream = bundled.stream(TALK, cancel=cancel)
+    next(stream)
+    cancel.set()
+    assert list(stream) == []
+
+
+def test_threads_are_left_as_they_were(bundled):
+    before = torch.get_num_threads()
+    bundled.reply(TALK)
+    assert torch.get_num_threads() == before
+
+
+def test_the_prompt_is_spelt_and_noted_as_in_training(bundled):
+    prompt = bundled.encode(as_messages([{"role": "user", "content": "im happy"}]), HAPPY)
+    assert bundled._tokenizer.decode(prompt[0]) == (
+        "<|start|><|user|>I'm happy.\n[seems very happy]<|end|><|agent|>"
+    )
+
+
+def test_a_long_talk_and_a_long_turn_fit_the_context(bundled):
+    long = [{"role": "user", "content": "word " * 2000}]
+    many = [m for n in range(60) for m in _exchange(n)] + TALK
+    for messages in (long, many):
+        assert 150 < bundled.encode(as_messages(messages)).shape[1] <= 192
+
+
+def _exchange(number):
+    return [
+        {"role": "user", "content": f"This is what I said in turn {number}."},
+        {"role": "assistant", "content": "I see what you mean."},
+    ]
+
+
+def test_likelihoods_are_the_models_own(bundled, generator):
+    """Against the textbook form: one pass over prompt and answer, in float64."""
+    prompt = bundled.encode(as_messages(TALK))
+    drawn = bundled.draw(prompt, generator)[0]
+    whole = torch.cat([prompt, torch.tensor([drawn.ids])], 1)
+    with torch.inference_mode():
+        logits = bundled._model(whole).logits[0].double().log_softmax(-1)
+    start = prompt.shape[1] - 1
+    terms = [logits[start + i, token].item() for i, token in enumerate(drawn.ids)]
+    assert drawn.likelihood == pytest.approx(math.fsum(terms) / len(terms), abs=1e-4)
+
+
+def test_likelihood_alone_does_not_depend_on_the_others(bundled, generator):
+    drawn = bundled.draw(bundled.encode(as_messages(TALK)), generator)
+    together = bundled._likelihood_alone(drawn)
+    assert together[0] == pytest.approx(bundled._likelihood_alone(drawn[:1])[0], abs=1e-4)
+
+
+def test_the_same_seed_draws_the_same(bundled):
+    prompt = bundled.encode(as_messages(TALK))
+    drawn = [bundled.draw(prompt, torch.Generator().manual_seed(5)) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "act", "count"),
+    [
+        ("That is good news.", [], None, 0.0),
+        ("That is is good news.", [], None, 1.0),
+        ("I am so I am so I am so glad.", [], None, 1.0),
+        ('She said "yes and left.', [], None, 1.0),
+        ("That is good news", [], None, 1.0),
+        ("Oh.", [], None, 1.0),
+        ("That is good news.", ["That is good news!"], None, 1.0),
+        ("That is good news.", [], "ask", 0.5),
+        ("Is that good news?", [], "ask", 0.0),
+    ],
+)
+def test_faults(text, said, act, count):
+    assert faults(text, said, act) == count
+
+
+def test_danger_is_answered_before_the_model():
+    guarded = load_model(device="cpu", seed=0)
+    assert "988" in guarded.reply([{"role": "user", "content": "I want to kill myself."}])
+
+
+def test_empty_text_is_refused(bundled):
+    with pytest.raises(InputError, match="got an empty text"):
+        bundled.stream([{"role": "user", "content": " "}])
+
+
+def test_importing_the_package_loads_no_torch():
+    code = "import dialogue, dialogue.cli, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_is_there():
+    import dialogue
+
+    assert all(getattr(dialogue, name) is not None for name in dialogue.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = dialogue.nothing

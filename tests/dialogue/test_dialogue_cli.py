@@ -1,0 +1,67 @@
+"""`attune train-dialogue`."""
+
+import argparse
+from dataclasses import replace
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from dialogue import cli, training
+from dialogue.errors import CorpusError, InputError
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers())
+    args = parser.parse_args(["train-dialogue", *map(str, arguments)])
+    return args.run(args)
+
+
+@pytest.fixture
+def small(corpus, monkeypatch):
+    monkeypatch.setattr(training, "Recipe", lambda: corpus.recipe)
+    monkeypatch.setattr(training, "SOURCES", corpus.sources)
+    monkeypatch.setattr(training.prepare, "__defaults__", (corpus.sources,))
+    return corpus
+
+
+def test_it_trains_and_writes_a_model(small, tmp_path, capsys):
+    assert run("--data", small.root, "--out", tmp_path) == 0
+    assert "Wrote" in capsys.readouterr().out
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert model.config.vocab_size == small.recipe.shape.vocabulary
+
+
+def test_resume_goes_on_from_the_checkpoint(small, tmp_path, capsys):
+    begun = training.Run(small.prepared, small.recipe, tmp_path)
+    training.train(begun, until_step=3)
+    assert run("--data", small.root, "--out", tmp_path, "--resume") == 0
+    assert f"Going on from step 3 of {begun.steps}." in capsys.readouterr().out
+
+
+def test_a_run_is_never_overwritten(small, tmp_path):
+    training.Run(small.prepared, small.recipe, tmp_path).save()
+    with pytest.raises(InputError, match="Expected --resume or a new --out, got"):
+        run("--data", small.root, "--out", tmp_path)
+
+
+def test_no_data_folder_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.delenv("ATTUNE_DATA", raising=False)
+    with pytest.raises(CorpusError, match="Expected --data FOLDER"):
+        run("--out", tmp_path)
+
+
+def test_a_wrong_data_folder_is_one_sentence(tmp_path):
+    with pytest.raises(CorpusError, match="Expected conversations at"):
+        run("--data", tmp_path / "nowhere", "--out", tmp_path)
+
+
+def test_help_says_what_it_needs(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run("--help")
+    assert "--data" in capsys.readouterr().out
+
+
+def test_recipes_are_checked_at_birth(corpus):
+    with pytest.raises(InputError, match="Expected rows, got 0"):
+        replace(corpus.recipe, batch_rows=0)

@@ -1,0 +1,197 @@
+import io
+import json
+import wave
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from emotion import EMOTIONS, SIX, CheckpointError, CorpusError, checkpoint
+from emotion.metrics import confusion_matrix, unweighted_average_recall
+from emotion.models.attention_fcn import AttentionFCN, AttentionFCNConfig, ConvLayer
+from emotion.models.face_cnn import FaceCNN, FaceCNNConfig
+from emotion.scoring import Predictions, bootstrap_interval, cross_fitted, report, score
+
+
+def predictions(samples=350, groups=10, right=0.7):
+    generator = np.random.default_rng(1)
+    truth = np.arange(samples) % 7
+    said = np.where(generator.random(samples) < right, truth, generator.integers(0, 7, samples))
+    probabilities = np.full((samples, 7), 0.05, np.float32)
+    probabilities[np.arange(samples), said] = 0.7
+    return Predictions(truth, probabilities, np.arange(samples) * groups // samples)
+
+
+def test_a_report_holds_what_it_names():
+    found = report(predictions())
+    assert json.loads(json.dumps(found)) == found
+    assert (found["samples"], found["groups"]) == (350, 10)
+    for name in ("wa", "uar", "macro_f1"):
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
+    assert list(found["recall"]) == list(EMOTIONS)
+    assert np.mean(list(found["recall"].values())) == pytest.approx(found["uar"]["value"], abs=1e-4)
+    assert np.sum(found["confusion"]) == 350
+
+
+def test_unclear_samples_are_told_apart():
+    sample = predictions()
+    sample.probabilities[::2] = 1 / 7
+    found = report(sample)
+    said = sample.probabilities[1::2].argmax(axis=1)
+    assert found["clear"] == 0.5
+    assert found["wa_when_clear"] == pytest.approx((said == sample.truth[1::2]).mean(), abs=1e-4)
+    sample.probabilities[:] = 1 / 7
+    assert report(sample)["wa_when_clear"] is None
+
+
+def test_six_leaves_surprise_out_and_renormalises():
+    seven, six = predictions(), report(predictions(), SIX)
+    assert six["samples"] == 300
+    assert list(six["recall"]) == list(SIX)
+    assert np.shape(six["confusion"]) == (6, 6)
+    # who said surprise says its next choice now: all equal here, so angry, the first
+    was = report(seven)["confusion"]
+    assert six["confusion"][1][0] == was[1][0] + was[1][6]
+
+
+def test_intervals_draw_whole_groups():
+    """Where groups agree with themselves, drawing samples would be far too sure."""
+    truth = np.zeros(400, dtype=np.int64)
+    groups = np.repeat(np.arange(4), 100)
+    said = (groups % 2).astype(np.int64)
+
+    def accuracy(counts):
+        return counts[0, 0] / counts.sum()
+
+    by_group = bootstrap_interval(truth, said, groups, accuracy, 2)
+    by_sample = bootstrap_interval(truth, said, np.arange(400), accuracy, 2)
+    assert by_group == (0.0, 1.0)
+    assert by_sample[1] - by_sample[0] < 0.12
+
+
+def test_the_interval_is_the_percentile_bootstrap():
+    """Against resampling written out: the same within the noise of a thousand draws."""
+    sample = predictions()
+    said = sample.probabilities.argmax(axis=1)
+    generator = np.random.default_rng(2)
+    values = []
+    for _ in range(1000):
+        drawn = generator.integers(0, 10, 10)
+        rows = np.concatenate([np.flatnonzero(sample.groups == g) for g in drawn])
+        values.append(unweighted_average_recall(confusion_matrix(sample.truth[rows], said[rows])))
+    ours = bootstrap_interval(sample.truth, said, sample.groups, unweighted_average_recall, 7)
+    assert ours == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.015)
+
+
+def test_a_temperature_is_never_fitted_on_who_is_scored():
+    generator = np.random.default_rng(1)
+    truth = np.tile(np.arange(7), 20)
+    groups = np.repeat([0, 1], 70)
+    logits = (np.eye(7)[truth] + generator.standard_normal((140, 7))).astype(np.float32)
+    before = cross_fitted(logits, truth, groups)
+    logits[groups == 1] *= 100  # changes the temperature for group 0 only
+    after = cross_fitted(logits, truth, groups)
+    assert not np.allclose(before[groups == 0], after[groups == 0])
+    np.testing.assert_allclose(before.sum(axis=1), 1, atol=1e-5)
+
+
+# ------------------------------------------------------------- whole reports on tiny corpora
+
+
+def wav(seed):
+    buffer = io.BytesIO()
+    samples = 3000 * np.random.default_rng(seed).standard_normal(8000)
+    with wave.open(buffer, "wb") as out:
+        out.setparams((1, 2, 16_000, 0, "NONE", ""))
+        out.writeframes(samples.astype(np.int16).tobytes())
+    return buffer.getvalue()
+
+
+def png(seed):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (48, 48)).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("corpora")
+    with zipfile.ZipFile(root / "ravdess.zip", "w") as archive:
+        for actor in (1, 2):
+            for emotion in range(1, 9):
+                name = f"Actor_{actor:02}/03-01-{emotion:02}-01-01-01-{actor:02}.wav"
+                archive.writestr(name, wav(10 * actor + emotion))
+    with zipfile.ZipFile(root / "fer2013.zip", "w") as archive:
+        for i in range(14):
+            archive.writestr(f"PublicTest/{EMOTIONS[i % 7]}/fer{i:07}.png", png(i))
+    return root
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    with torch.random.fork_rng():
+        face = FaceCNN(FaceCNNConfig(stem=4, widths=(8,), blocks=(1,)))
+        voice = AttentionFCN(AttentionFCNConfig((ConvLayer(4, 5, 4),), attention_hidden=4))
+    facts = {"temperature": {"fer2013": 1.0, "ferplus": 1.0}}
+    checkpoint.save(folder / "face", face, face.config, training=facts)
+    facts = {
+        "temperature": 1.0,
+        "corpora": ["ravdess"],
+        "speakers": ["ravdess:01"],
+        "held_out_speakers": ["ravdess:02"],
+    }
+    checkpoint.save(folder / "voice", voice, voice.config, training=facts)
+    facts |= {"speakers": ["ravdess:01", "ravdess:02"], "held_out_speakers": []}
+    checkpoint.save(folder / "everybody", voice, voice.config, training=facts)
+    return folder
+
+
+def test_faces_are_scored(root, models):
+    found = score("fer2013", root, model=models)
+    assert (found["split"], found["samples"], found["seen_in_training"]) == (
+        "PublicTest",
+        14,
+        False,
+    )
+
+
+def test_only_unseen_speakers_are_scored(root, models):
+    found = score("ravdess", root, model=models)
+    assert found["speakers"] == ["ravdess:02"]
+    assert found["samples"] == 8
+    assert found["temperature"] == "fitted on the other speakers"
+
+
+def test_a_model_that_heard_everybody_is_not_scored(root, models):
+    with pytest.raises(CorpusError, match=r"not trained on, got none: .+ --without-speakers"):
+        score("ravdess", root, model=models / "everybody")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "kind", "message"),
+    [
+        ("crema", "face", "Expected a corpus among .+ got 'crema'"),
+        ("emodb", "voice", "found neither"),
+    ],
+)
+def test_unknown_and_missing_corpora_are_told(root, models, corpus, kind, message):
+    with pytest.raises(CorpusError, match=message):
+        score(corpus, root, model=models / kind)
+
+
+def test_a_checkpoint_of_another_kind_is_told(root, models):
+    with pytest.raises(CheckpointError, match=r"Expected a checkpoint of AttentionFCN .+ FaceCNN"):
+        score("ravdess", root, model=models / "face")
+
+
+@pytest.mark.skipif(
+    not pytest.importorskip("importlib.util").find_spec("opensmile"), reason="no openSMILE here"
+)
+def test_the_baseline_is_scored_beside(root, models):
+    found = score("ravdess", root, model=models, baseline=True)
+    assert found["egemaps_svm"]["samples"] == 8
+    assert "ece" not in found["egemaps_svm"]

@@ -1,0 +1,348 @@
+"""The loop, the recipes' data, augmentation and losses."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from emotion import EMOTIONS, CheckpointError, CorpusError, checkpoint
+from emotion.corpora.clip import Clip
+from emotion.corpora.fer2013 import Faces
+from emotion.corpora.speech import Voices
+from emotion.models.attention_fcn import AttentionFCNConfig, ConvLayer
+from emotion.models.face_cnn import FaceCNNConfig
+from emotion.models.fusion import AttentionFBPConfig
+from emotion.speech.spectrogram import AMPLITUDE_FLOOR
+from emotion.training.augmentation import (
+    FaceAugmentation,
+    VoiceAugmentation,
+    augment_faces,
+    augment_voices,
+    mixup,
+)
+from emotion.training.face import FaceTask, split_faces
+from emotion.training.fusion import FusionTask, Photographs, VoicePool, fit_reach, make_clips
+from emotion.training.loop import Schedule, fit, learning_rate, step_generator
+from emotion.training.losses import cross_entropy, smoothed
+from emotion.training.recipes import FaceRecipe, FusionRecipe, VoiceRecipe, WordsRecipe
+from emotion.training.voice import VoiceTask, voice_outputs
+
+SCHEDULE = Schedule(epochs=3, batch=4, learning_rate=0.01, average=0.5)
+
+
+# -------------------------------------------------------------------------------- loop
+
+
+@dataclass
+class Killed(Exception):  # noqa: N818
+    """What a kill looks like from inside."""
+
+
+class Line:
+    """Learns y = 3x with dropout, so that a resumed run must get the same random numbers."""
+
+    def __init__(self, killed_at=None):
+        self.model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        for parameter in self.model.parameters():
+            nn.init.constant_(parameter, 0.1)
+        self.x = torch.linspace(-1, 1, 20)[:, None]
+        self.steps, self.killed_at, self.epochs = 0, killed_at, []
+
+    def order(self, batch, generator):
+        return list(torch.randperm(20, generator=generator).split(batch))
+
+    def loss(self, indices, progress, generator):
+        if self.steps == self.killed_at:
+            raise Killed
+        self.steps += 1
+        noise = torch.randn(len(indices), 1, generator=generator)
+        return (self.model(self.x[indices]) - 3 * self.x[indices] + 0.1 * noise).square().mean()
+
+    def epoch_done(self, averaged, epoch):
+        self.epochs.append(epoch)
+        return ""
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("killed_at", [0, 5, 7, 12])
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path, optimiser, killed_at, monkeypatch):
+    monkeypatch.setattr("emotion.training.loop.SAVE_EVERY_S", 0.0)
+    schedule = replace(SCHEDULE, optimiser=optimiser)
+    whole = fit(Line(), schedule, tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(Line(killed_at), schedule, tmp_path / "cut")
+    second = Line()
+    resumed = fit(second, schedule, tmp_path / "cut", resume=True)
+    assert second.steps == 15 - killed_at
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert list((tmp_path / "cut").iterdir()) == []  # nothing is left to resume
+
+
+def test_training_leaves_torchs_own_generator_alone(tmp_path):
+    line = Line()
+    before = torch.random.get_rng_state()
+    fit(line, SCHEDULE, tmp_path)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_state_of_another_model_is_refused(tmp_path):
+    with pytest.raises(Killed):
+        fit(Line(6), SCHEDULE, tmp_path)
+    other = Line()
+    other.model = nn.Linear(1, 1)
+    with pytest.raises(CheckpointError, match="belongs to another recipe"):
+        fit(other, SCHEDULE, tmp_path, resume=True)
+
+
+def test_the_learning_rate_rises_and_falls():
+    schedule = Schedule(epochs=1, batch=1, learning_rate=1.0, warmup=0.1)
+    rates = [learning_rate(schedule, i / 100) for i in range(101)]
+    assert rates[0] == 0
+    assert rates[10] == 1
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+    assert rates == [*sorted(rates[:11]), *sorted(rates[11:], reverse=True)]
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": 0.0}, {"warmup": 1.0}])
+def test_a_bad_schedule_is_refused_at_birth(change):
+    with pytest.raises(ValueError, match="Expected"):
+        replace(SCHEDULE, **change)
+
+
+def test_generators_depend_on_seed_and_place_alone():
+    def first(*path):
+        return torch.rand(1, generator=step_generator(*path)).item()
+
+    assert first(1, 2, 3) == first(1, 2, 3)
+    assert len({first(s, a, b) for s in range(3) for a in range(3) for b in range(20)}) == 180
+
+
+# ------------------------------------------------------------------------------ losses
+
+
+def test_smoothing_and_cross_entropy():
+    labels = torch.tensor([0, 3])
+    targets = smoothed(labels, 0.07)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(2))
+    assert targets[0, 0] == pytest.approx(0.94)
+    logits = torch.randn(2, len(EMOTIONS), generator=step_generator(1))
+    reference = nn.functional.cross_entropy(logits, labels, label_smoothing=0.07)
+    torch.testing.assert_close(cross_entropy(logits, targets), reference)
+
+
+def test_a_sample_without_votes_costs_nothing():
+    logits = torch.randn(2, len(EMOTIONS), generator=step_generator(1))
+    targets = torch.stack([smoothed(torch.tensor([1]), 0.0)[0], torch.zeros(len(EMOTIONS))])
+    torch.testing.assert_close(
+        cross_entropy(logits, targets), cross_entropy(logits[:1], targets[:1])
+    )
+    assert cross_entropy(logits, torch.zeros_like(logits)) == 0
+
+
+# ------------------------------------------------------------------------ augmentation
+
+
+def test_faces_unchanged_by_no_augmentation_but_for_the_flip():
+    nothing = FaceAugmentation(0, 0, (1, 1), 0, 0, 0)
+    levels = 255 * torch.rand(16, 1, 48, 48, generator=step_generator(1))
+    changed = augment_faces(levels, 48, nothing, step_generator(2))
+    standard = (levels - levels.mean((1, 2, 3), True)) / levels.std((1, 2, 3), keepdim=True)
+    same = (changed - standard).abs().amax((1, 2, 3)) < 0.01
+    flipped = (changed - standard.flip(3)).abs().amax((1, 2, 3)) < 0.01
+    assert (same ^ flipped).all()
+    assert 0 < same.sum() < 16
+
+
+@pytest.mark.parametrize("side", [40, 48])
+def test_augmented_faces_are_finite_and_repeatable(side):
+    levels = 255 * torch.rand(8, 1, 48, 48, generator=step_generator(1))
+    levels[0] = 0
+    first = augment_faces(levels, side, FaceAugmentation(), step_generator(2))
+    second = augment_faces(levels, side, FaceAugmentation(), step_generator(2))
+    assert first.shape == (8, 1, side, side)
+    assert torch.equal(first, second)
+    assert first.isfinite().all()
+
+
+def test_voices_keep_their_lengths_and_stay_finite():
+    clips = torch.randn(6, 250, 200, generator=step_generator(1))
+    clips[0] = math.log(AMPLITUDE_FLOOR)
+    lengths = torch.tensor([250, 1, 40, 200, 250, 250])
+    how = VoiceAugmentation(reverberant=1.0)
+    changed, left = augment_voices(clips, lengths, 120, how, step_generator(2))
+    assert changed.shape == (6, 120, 200)
+    assert changed.isfinite().all()
+    assert left.max() <= 120
+    assert left.min() >= 1
+    assert ((lengths / 1.25).long().clamp(1, 120) <= left).all()
+
+
+def test_voices_unchanged_by_no_augmentation():
+    nothing = VoiceAugmentation((1, 1), (1, 1), (200, 200), 0.0, 0, 0)
+    clips = torch.randn(3, 100, 200, generator=step_generator(1))
+    changed, left = augment_voices(clips, torch.full((3,), 100), 100, nothing, step_generator(2))
+    torch.testing.assert_close(changed, clips, atol=1e-3, rtol=0)
+    assert left.tolist() == [100, 100, 100]
+
+
+def test_mixup_shares_lie_between_nothing_and_all():
+    shares = [mixup(4, 0.2, step_generator(i))[1] for i in range(200)]
+    assert all(0 <= share <= 1 for share in shares)
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.1)
+
+
+# ----------------------------------------------------------------------------- recipes
+
+
+def test_recipes_hold_only_what_may_be_shipped():
+    from emotion.corpora.speech import SPEECH_CORPORA
+
+    assert all(SPEECH_CORPORA[name].trains for name in VoiceRecipe().corpora)
+    assert FaceRecipe().stages[0].begins == 0.0
+    assert WordsRecipe().penalty > 0
+
+
+def little_faces(count=140):
+    generator = np.random.default_rng(1)
+    labels = np.arange(count) % 7
+    images = generator.integers(0, 256, (count, 48, 48)).astype(np.uint8)
+    return Faces(images, labels, np.eye(7, dtype=np.float32)[labels])
+
+
+def test_faces_held_out_are_alike_in_emotions_and_the_same_every_time():
+    train, held_out = split_faces(little_faces(), 100, 1)
+    assert (len(train), len(held_out)) == (126, 14)
+    assert np.bincount(held_out.labels).tolist() == [2] * 7
+    np.testing.assert_array_equal(split_faces(little_faces(), 100, 1)[1].images, held_out.images)
+
+
+def test_the_face_recipe_writes_a_checkpoint(tmp_path):
+    recipe = replace(
+        FaceRecipe(),
+        config=FaceCNNConfig(stem=4, widths=(8,), blocks=(1,)),
+        schedule=replace(SCHEDULE, epochs=2, batch=32),
+        held_out=100,
+    )
+    task = FaceTask(recipe, *split_faces(little_faces(), 100, 1), tmp_path)
+    averaged = fit(task, recipe.schedule, tmp_path)
+    stored = checkpoint.read(tmp_path)
+    assert stored.training["epochs"] == 2
+    assert set(stored.training["temperature"]) == {"fer2013", "ferplus"}
+    crops = torch.randn(2, 1, 48, 48, generator=step_generator(1))
+    loaded = checkpoint.load(tmp_path)
+    torch.testing.assert_close(loaded(crops), averaged(crops), atol=5e-3, rtol=0)
+
+
+def little_voices(speakers=3):
+    generator = np.random.default_rng(1)
+    clips = [Clip("x", f"{s}-{e}", e, f"x:{s}") for s in range(speakers) for e in EMOTIONS]
+    lengths = generator.integers(1000, 9000, len(clips))
+    return Voices(
+        tuple(clips),
+        tuple(0.1 * generator.standard_normal(n).astype(np.float32) for n in lengths),
+    )
+
+
+TINY = AttentionFCNConfig(layers=(ConvLayer(4, 5, 4, pool=(2, 2)),), attention_hidden=4)
+
+
+def test_the_voice_recipe_writes_a_checkpoint_that_names_its_speakers(tmp_path):
+    voices = little_voices()
+    recipe = replace(
+        VoiceRecipe(), config=TINY, schedule=replace(SCHEDULE, epochs=1, batch=7), frames=60
+    )
+    task = VoiceTask(recipe, voices.of(["x:0", "x:1"]), voices.of(["x:2"]), tmp_path)
+    fit(task, recipe.schedule, tmp_path)
+    facts = checkpoint.read(tmp_path).training
+    assert facts["speakers"] == ["x:0", "x:1"]
+    assert facts["held_out_speakers"] == ["x:2"]
+    assert facts["temperature"] > 0
+
+
+def test_voices_are_read_in_batches_as_alone():
+    voices = little_voices()
+    recipe = replace(VoiceRecipe(), config=TINY)
+    model = VoiceTask(recipe, voices, voices, None).model.eval()
+    together, features = voice_outputs(model, voices, batch=16)
+    alone, _ = voice_outputs(model, voices, batch=1)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert features.shape == (len(voices), 4)
+
+
+# ------------------------------------------------------------------------------ fusion
+
+
+@pytest.fixture
+def pools():
+    """Photographs and voices whose features tell their label and who they are."""
+    labels = torch.arange(70) % 7
+    features = nn.functional.one_hot(labels, 8).float()
+    features[:, 7] = torch.arange(70)
+    photographs = Photographs(features[None], features + 1000, labels)
+    return photographs, VoicePool(nn.functional.one_hot(labels, 7).float(), labels)
+
+
+def test_clips_pair_by_label_and_repeat_no_photograph(pools):
+    photographs, voices = pools
+    recipe = FusionRecipe()
+    wanted = torch.arange(400) % 7
+    clips = make_clips(recipe, photographs, voices, wanted, step_generator(1))
+    has_face = clips.frame_mask.any(dim=1)
+    assert has_face.float().mean() == pytest.approx(1 - recipe.no_face, abs=0.07)
+    assert clips.voice_mask.float().mean() == pytest.approx(1 - recipe.no_voice, abs=0.07)
+    assert (has_face | clips.voice_mask).all()
+    assert torch.equal(clips.voice.argmax(1), wanted)
+    for i, label in enumerate(wanted):
+        seen = clips.frames[i][clips.frame_mask[i]]
+        telling = clips.frames[i][clips.expressive[i]]
+        assert (telling[:, label] == 1).all()
+        photos = [int(f[7]) % 1000 for f in seen]
+        assert len(photos) == len(set(photos))
+        sharp = [f[:7].argmax().item() for f in seen if f[7] < 1000]
+        assert set(sharp) <= {int(label), EMOTIONS.index("neutral")}
+        assert not sharp or int(label) in sharp
+
+
+def test_voices_are_moved_until_they_are_as_unsure_as_wanted(pools):
+    _, voices = pools
+    reach = fit_reach(voices, nn.Identity(), 0.6, step_generator(1))
+    labels = voices.labels.repeat(30)
+    moved = VoicePool(voices.features, voices.labels, reach).draw(labels, step_generator(2))
+    assert (moved.argmax(1) == labels).float().mean() == pytest.approx(0.6, abs=0.05)
+
+
+def test_the_fusion_learns_which_frames_to_look_at(pools, tmp_path):
+    generator = step_generator(1)
+    labels = torch.arange(210) % 7
+    features = torch.randn(210, 16, generator=generator) * 0.3
+    features[torch.arange(210), labels] += 2.0
+    blurred = torch.randn(210, 16, generator=generator) * 0.3
+    voices = VoicePool(features[:, :8] + 0.0, labels)
+    recipe = replace(
+        FusionRecipe(),
+        config=AttentionFBPConfig(frame_features=16, voice_features=8, outputs=32),
+        schedule=Schedule(epochs=6, batch=64, learning_rate=5e-3, average=0.9),
+        clips=1280,
+    )
+    task = FusionTask(
+        recipe, Photographs(features[None], blurred, labels), voices, nn.Identity(), tmp_path
+    )
+    model = fit(task, recipe.schedule, tmp_path)
+    stored = checkpoint.read(tmp_path)
+    assert "label-paired" in stored.training["pairing"]
+    happy, neutral = features[3], features[4]
+    output = model(torch.stack([happy, neutral, blurred[0]])[None])
+    assert EMOTIONS[output.logits.argmax()] == "happy"
+    assert output.frame_attention.argmax() == 0
+
+
+def test_a_speaker_nobody_knows_is_refused():
+    from emotion.corpora.clip import check_speakers
+
+    with pytest.raises(CorpusError, match="got ravdess:99"):
+        check_speakers(["ravdess:99"], ["ravdess:01"])

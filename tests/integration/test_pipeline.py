@@ -1,0 +1,365 @@
+import threading
+import weakref
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from dialogue.errors import ModelError
+from integration.errors import IntegrationError, TranscriptionError
+from integration.pipeline import Pipeline, messages_of
+from integration.queues import Bounds
+
+RGB = np.zeros((48, 64, 3), np.uint8)
+SECOND = np.zeros(16000, np.float32)
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def begin(clock):
+    """Start pipelines with everybody's consent; end them after the test."""
+    started = []
+
+    def start(parts, *, camera=True, microphone=True, bounds=None):
+        pipeline = Pipeline(parts, clock=clock, bounds=bounds)
+        started.append(pipeline)
+        pipeline.consent(camera=camera, microphone=microphone)
+        return pipeline
+
+    yield start
+    for pipeline in started:
+        pipeline.close()
+        assert pipeline.join()
+
+
+def is_over(number=0):
+    over = ("answered", "stopped", "unheard", "failed")
+    return lambda session: len(session.turns) > number and session.turns[number].status in over
+
+
+def test_an_utterance_becomes_words_an_affect_and_an_answer(models, begin, make_estimate):
+    pipeline = begin(models.parts())
+    models.live.finished.append(make_estimate("sad", "sad", start_s=0.5, end_s=2.0))
+    pipeline.push_audio(0.0, SECOND, 16000)
+    turn = pipeline.wait(is_over()).turns[0]
+    assert (turn.source, turn.text, turn.reply) == ("voice", "hello there", "I see.")
+    assert turn.status == "answered"
+    assert turn.estimate.label == "sad"
+    assert turn.words.label == "neutral"
+    assert len(models.transcriber.heard[0]) == 24000
+    ((messages, affect),) = models.responder.asked
+    assert [(m.role, m.content) for m in messages] == [("user", "hello there")]
+    assert affect.label == "sad"
+    assert affect.channels == ("face", "voice", "words")
+
+
+def test_what_is_pushed_reaches_the_recogniser_as_it_is(models, begin, make_moment):
+    models.live.moment = make_moment(speaking=True)
+    pipeline = begin(models.parts())
+    pipeline.push_audio(3.0, SECOND, 16000)
+    pipeline.push_frame(4.0, RGB)
+    seen = pipeline.wait(lambda s: s.moment is not None and bool(models.live.frames))
+    assert seen.moment.speaking
+    assert models.live.frames[0][0] == 4.0
+    assert models.live.sounds[0][0] == 3.0
+    assert models.live.sounds[0][2] == 16000
+    assert pipeline.media_end_s == 4.0
+
+
+def test_a_typed_turn_goes_with_the_face_of_the_last_seconds(models, begin, make_estimate):
+    models.live.face = make_estimate("fear")
+    pipeline = begin(models.parts())
+    pipeline.push_frame(60.0, RGB)
+    pipeline.say("  I am fine.  ")
+    turn = pipeline.wait(is_over()).turns[0]
+    assert (turn.source, turn.text) == ("typed", "I am fine.")
+    assert models.live.asked_since == [55.0]
+    assert models.responder.asked[0][1].label == "afraid"
+    assert models.transcriber.heard == []
+
+
+def test_with_the_camera_off_a_typed_turn_goes_by_its_words(models, begin, make_estimate):
+    models.live.face = make_estimate("fear")
+    pipeline = begin(models.parts(), camera=False, microphone=False)
+    pipeline.say("I am fine.")
+    pipeline.wait(is_over())
+    assert models.live.asked_since == []
+    assert models.responder.asked[0][1].channels == ("words",)
+
+
+def test_empty_text_is_refused_in_words(models, begin):
+    with pytest.raises(IntegrationError, match="empty"):
+        begin(models.parts()).say(" \n")
+
+
+def test_without_consent_or_with_the_channel_off_nothing_is_taken(models, clock):
+    pipeline = Pipeline(models.parts(), clock=clock)
+    pipeline.push_frame(0.0, RGB)
+    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.say("hello")
+    pipeline.consent(camera=False, microphone=False)
+    pipeline.push_frame(0.0, RGB)
+    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.say("now")
+    pipeline.wait(is_over())
+    assert (models.live.frames, models.live.sounds) == ([], [])
+    assert [turn.text for turn in pipeline.session.turns] == ["now"]
+    pipeline.close()
+
+
+def test_a_switch_turned_off_meanwhile_silences_what_was_seen(models, begin, make_estimate):
+    pipeline = begin(models.parts())
+    models.live.finished.append(make_estimate("sad", "happy"))
+    pipeline.switch("camera", False)
+    pipeline.push_audio(0.0, SECOND, 16000)
+    turn = pipeline.wait(is_over()).turns[0]
+    assert turn.estimate.face is None
+    assert models.responder.asked[0][1].label == "happy"
+
+
+def test_frames_are_dropped_first_and_counted_while_the_recogniser_is_busy(models, begin):
+    models.live.gate = threading.Event()
+    pipeline = begin(models.parts(), bounds=Bounds(frames=4, audio_s=10.0))
+    pipeline.push_frame(0.0, RGB)
+    assert models.live.entered.wait(PATIENCE_S)
+    for number in range(1, 11):
+        pipeline.push_frame(number, RGB)
+        pipeline.push_audio(number, SECOND, 16000)
+    models.live.gate.set()
+    session = pipeline.wait(lambda s: s.dropped_frames > 0 and len(models.live.sounds) == 10)
+    assert session.dropped_frames == 6
+    assert session.dropped_audio_s == 0.0
+    assert [time_s for time_s, _, _ in models.live.sounds] == list(range(1, 11))
+    pipeline.say("still here")
+    pipeline.wait(is_over())
+    assert [time_s for time_s, _ in models.live.frames] == [0, 7, 8, 9, 10]
+
+
+def test_the_answer_streams_and_the_wait_for_it_is_measured(models, begin, clock):
+    models.responder.gate = threading.Event()
+    pipeline = begin(models.parts())
+    pipeline.say("hello")
+    turn = pipeline.wait(lambda s: bool(s.turns) and s.turns[0].reply == "I ").turns[0]
+    assert (turn.status, turn.waited_s) == ("answering", 0.0)
+    clock.time_s += 5.0
+    models.responder.gate.set()
+    assert pipeline.wait(is_over()).turns[0].waited_s == 0.0
+
+
+def test_stop_ends_the_answer_where_it_is(models, begin):
+    models.responder.gate = threading.Event()
+    pipeline = begin(models.parts())
+    pipeline.say("hello")
+    pipeline.wait(lambda s: bool(s.turns) and s.turns[0].reply == "I ")
+    pipeline.stop()
+    turn = pipeline.wait(is_over()).turns[0]
+    assert (turn.status, turn.reply) == ("stopped", "I ")
+
+
+def test_whoever_speaks_again_gets_an_answer_to_both(models, begin, fakes):
+    models.responder.gate = threading.Event()
+    pipeline = begin(models.parts())
+    pipeline.say("one")
+    pipeline.wait(lambda s: bool(s.turns) and s.turns[0].reply == "I ")
+    pipeline.say("two")
+    pipeline.wait(is_over(0))
+    models.responder.gate.set()
+    session = pipeline.wait(is_over(1))
+    assert [turn.status for turn in session.turns] == ["stopped", "answered"]
+    assert [m.content for m in models.responder.asked[1][0]] == ["one", "I", "two"]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ModelError("Expected a token, got none."), "Expected a token, got none."),
+        (RuntimeError("he said: a secret"), "RuntimeError"),
+    ],
+)
+def test_a_model_that_fails_leaves_a_sentence_and_the_talk_goes_on(
+    models, begin, error, sentence, caplog
+):
+    models.responder.error = error
+    pipeline = begin(models.parts())
+    pipeline.say("hello")
+    turn = pipeline.wait(is_over()).turns[0]
+    assert turn.status == "failed"
+    assert sentence in turn.failure
+    assert "secret" not in turn.failure + caplog.text
+    models.responder.error = None
+    pipeline.say("again")
+    assert pipeline.wait(is_over(1)).turns[1].status == "answered"
+
+
+def test_a_transcriber_that_fails_leaves_a_sentence(models, begin, make_estimate):
+    models.transcriber.error = TranscriptionError("Expected words, but the decoder stopped.")
+    pipeline = begin(models.parts())
+    models.live.finished.append(make_estimate("sad", "sad"))
+    pipeline.push_audio(0.0, SECOND, 16000)
+    assert "the decoder stopped" in pipeline.wait(is_over()).turns[0].failure
+
+
+def test_a_recogniser_that_fails_is_started_anew_and_typed_words_are_still_answered(
+    models, begin, fakes
+):
+    models.live.error = RuntimeError("broken")
+    pipeline = begin(models.parts())
+    pipeline.push_frame(0.0, RGB)
+    session = pipeline.wait(lambda s: s.notice is not None)
+    assert "started anew" in session.notice
+    pipeline.say("hello")
+    assert pipeline.wait(is_over()).turns[0].status == "answered"
+    assert len(models.recognizer.opened) == 2
+
+
+def test_speech_without_words_is_not_answered(models, begin, make_estimate):
+    models.transcriber.texts = ["  "]
+    pipeline = begin(models.parts())
+    models.live.finished.append(make_estimate("sad", "sad"))
+    pipeline.push_audio(0.0, SECOND, 16000)
+    assert pipeline.wait(is_over()).turns[0].status == "unheard"
+    assert models.responder.asked == []
+
+
+def test_several_people_in_the_picture_make_one_turn(models, begin, make_estimate):
+    pipeline = begin(models.parts())
+    models.live.finished += [make_estimate("sad", "sad"), make_estimate("happy")]
+    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.wait(is_over())
+    pipeline.say("next")
+    session = pipeline.wait(is_over(1))
+    assert [turn.text for turn in session.turns] == ["hello there", "next"]
+    assert session.turns[0].estimate.label == "sad"
+
+
+def test_a_correction_answers_the_newest_turn_again_and_counts_from_then_on(
+    models, begin, make_estimate
+):
+    models.live.face = make_estimate("happy")
+    pipeline = begin(models.parts())
+    pipeline.say("my dog ran away")
+    pipeline.wait(is_over())
+    pipeline.correct(0, "sad")
+    pipeline.wait(lambda s: len(models.responder.asked) == 2 and is_over()(s))
+    assert models.responder.asked[1][1].label == "sad"
+    pipeline.say("yes")
+    pipeline.wait(is_over(1))
+    assert models.responder.asked[2][0][0].affect.label == "sad"
+
+
+def test_correcting_an_older_turn_answers_nothing_again(models, begin):
+    pipeline = begin(models.parts())
+    pipeline.say("one")
+    pipeline.wait(is_over())
+    pipeline.say("two")
+    pipeline.wait(is_over(1))
+    pipeline.correct(0, "angry")
+    assert pipeline.session.turns[0].correction == "angry"
+    assert len(models.responder.asked) == 2
+
+
+def test_forget_deletes_the_talk_and_begins_with_a_fresh_recogniser(models, begin, make_moment):
+    models.responder.gate = threading.Event()
+    models.live.moment = make_moment()
+    pipeline = begin(models.parts())
+    pipeline.push_frame(0.0, RGB)
+    pipeline.say("a secret")
+    pipeline.wait(lambda s: bool(s.turns) and s.turns[0].reply == "I ")
+    pipeline.forget()
+    assert pipeline.session.turns == ()
+    assert pipeline.session.moment is None
+    assert pipeline.session.camera
+    models.responder.gate.set()
+    pipeline.say("hello")
+    session = pipeline.wait(is_over())
+    assert [turn.text for turn in session.turns] == ["hello"]
+    assert [m.content for m in models.responder.asked[-1][0]] == ["hello"]
+    assert len(models.recognizer.opened) == 2
+
+
+def test_no_sound_is_kept_once_it_was_written_down(models, begin, make_estimate):
+    pipeline = begin(models.parts())
+    models.live.finished.append(make_estimate("sad", "sad"))
+    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.wait(is_over())
+    freed = threading.Event()
+    weakref.finalize(models.transcriber.heard.pop(), freed.set)
+    assert freed.wait(PATIENCE_S)
+
+
+def test_two_sessions_of_the_same_models_do_not_hear_each_other(models, begin, fakes):
+    one, other = fakes["FakeLive"](), fakes["FakeLive"]()
+    models.recognizer.lives = [one]
+    first = begin(models.parts())
+    first.push_frame(1.0, RGB)
+    first.say("mine")
+    first.wait(is_over())
+    models.recognizer.lives = [other]
+    second = begin(models.parts())
+    second.push_frame(2.0, RGB)
+    second.say("yours")
+    second.wait(is_over())
+    assert [time_s for time_s, _ in one.frames] == [1.0]
+    assert [time_s for time_s, _ in other.frames] == [2.0]
+    assert [turn.text for turn in first.session.turns] == ["mine"]
+    assert [m.content for m in models.responder.asked[1][0]] == ["yours"]
+
+
+def test_words_and_sound_wait_for_the_models_to_load(models, begin):
+    loading = Future()
+    pipeline = begin(loading)
+    assert pipeline.session.readiness == "warming up"
+    pipeline.push_frame(0.0, RGB)
+    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.say("hello")
+    assert pipeline.session.turns[0].status == "waiting"
+    loading.set_result(models.parts().result())
+    session = pipeline.wait(is_over())
+    assert (session.readiness, session.turns[0].status) == ("ready", "answered")
+    assert (len(models.live.frames), len(models.live.sounds)) == (0, 1)
+
+
+def test_models_that_cannot_be_loaded_are_reported(begin):
+    loading = Future()
+    pipeline = begin(loading)
+    loading.set_exception(ModelError("Expected a model, got 'nonsense'."))
+    assert "nonsense" in pipeline.session.notice
+    assert pipeline.session.readiness == "failed"
+
+
+def test_more_turns_than_may_wait_are_refused_in_words(begin):
+    pipeline = begin(Future(), bounds=Bounds(turns=2))
+    for word in ("one", "two", "three"):
+        pipeline.say(word)
+    assert [turn.text for turn in pipeline.session.turns] == ["one", "two"]
+    assert "2 turns wait" in pipeline.session.notice
+
+
+def test_a_closed_pipeline_holds_nothing_and_takes_nothing(models, clock):
+    pipeline = Pipeline(models.parts(), clock=clock)
+    pipeline.consent(camera=True, microphone=True)
+    pipeline.say("a secret")
+    pipeline.wait(is_over())
+    pipeline.close()
+    pipeline.push_frame(0.0, RGB)
+    pipeline.say("more")
+    assert pipeline.session.turns == ()
+    assert pipeline.join()
+
+
+def test_closing_while_the_models_load_starts_nothing(models, clock):
+    loading = Future()
+    pipeline = Pipeline(loading, clock=clock)
+    pipeline.close()
+    loading.set_result(models.parts().result())
+    assert pipeline.join()
+    assert models.recognizer.opened == []
+
+
+def test_waiting_for_what_never_comes_says_so(models, begin):
+    with pytest.raises(IntegrationError, match=r"0\.01 s"):
+        begin(models.parts()).wait(lambda s: False, timeout_s=0.01)
+
+
+def test_the_talk_of_an_unknown_turn_is_empty(models, begin):
+    assert messages_of(begin(models.parts()).session, 7) == []

@@ -1,0 +1,37 @@
+from concurrent.futures import Future
+
+import pytest
+
+from dialogue.errors import ModelError
+from integration.errors import IntegrationError
+from integration.settings import Settings, load_in_background
+
+PATIENCE_S = 120.0
+
+
+@pytest.mark.parametrize("bad", [{"device": "tpu"}, {"threads": 0}])
+def test_a_bad_value_is_refused_by_name(bad):
+    with pytest.raises(IntegrationError, match=str(next(iter(bad.values())))):
+        Settings(**bad)
+
+
+def test_a_folder_of_weights_must_exist(tmp_path):
+    with pytest.raises(IntegrationError, match="nowhere"):
+        Settings(emotion_weights=tmp_path / "nowhere")
+
+
+def test_the_bundled_models_load_in_the_background():
+    loaded = Future()
+    load_in_background(Settings(device="cpu"), loaded)
+    parts = loaded.result(PATIENCE_S)
+    assert parts.recognizer.recognize_words("I am so happy!").argmax() == 3
+    reply = "".join(parts.responder.stream([{"role": "user", "content": "My dog ran away."}]))
+    assert reply.strip()
+    parts.transcriber.close()
+
+
+def test_an_unknown_model_is_an_error_of_the_loading(tmp_path):
+    loaded = Future()
+    load_in_background(Settings(model=str(tmp_path / "nowhere"), device="cpu"), loaded)
+    with pytest.raises(ModelError, match="nowhere"):
+        loaded.result(PATIENCE_S)

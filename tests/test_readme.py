@@ -1,0 +1,46 @@
+"""What the README shows is run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ui.cli import parser
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands():
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.startswith("attune ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_shown_is_one_attune_understands(command):
+    parser().parse_args(shlex.split(command)[1:])
+
+
+def test_there_are_commands_and_examples():
+    assert len(commands()) >= 5
+    assert len(blocks("python")) >= 2
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("code", blocks("python"))
+def test_every_python_example_runs(code, data_root, monkeypatch, tmp_path):
+    clip = data_root / "clips" / "01-01-06-01-02-01-09.mp4"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.mp4").symlink_to(clip)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_every_file_the_readme_links_to_exists():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert links
