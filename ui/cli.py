@@ -102,9 +102,9 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> int:
-    from ui.server import serve
-
     print("Starting …", flush=True)
+    from ui.server import serve  # takes two seconds
+
     if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         print(OPEN_TO_OTHERS, flush=True)
     host, port = listener.getsockname()[:2]
