@@ -12,7 +12,7 @@ from emotion.calibration import UNCLEAR_BELOW
 from emotion.estimate import EmotionEstimate, Probabilities, Reading
 from emotion.labels import EMOTIONS, Emotion
 
-__all__ = ["FEELING_OF", "permitted", "to_affect"]
+__all__ = ["FEELING_OF", "permitted", "prevailing", "to_affect"]
 
 FEELING_OF: Final[Mapping[Emotion, Feeling]] = MappingProxyType(
     {
@@ -26,6 +26,10 @@ FEELING_OF: Final[Mapping[Emotion, Feeling]] = MappingProxyType(
     }
 )
 """Each emotion in the words of dialogue; a test proves it complete in both directions."""
+
+WORDS_PREVAIL_FROM: Final = 0.6
+"""Probability from which words prevail over a face and a voice that show nothing. It is above
+UNCLEAR_BELOW because a transcript of speech may itself be wrong."""
 
 
 def permitted(
@@ -75,9 +79,42 @@ def to_affect(
         return _stated(correction)
     words = words or (estimate.words if estimate else None)
     seen = permitted(estimate, camera=camera, microphone=microphone)
-    if seen is None:
-        return None if words is None else _affect(_alone(words), {"words": words})
-    return _affect(seen, {"face": seen.face, "voice": seen.voice, "words": words})
+    whole = prevailing(seen, words)
+    if whole is None:
+        return None
+    readings: dict[Channel, Reading | None] = {"words": words}
+    if seen is not None:
+        readings = {"face": seen.face, "voice": seen.voice, "words": words}
+    affect = _affect(whole, readings)
+    return replace(affect, agreement=seen.agreement if seen else None)
+
+
+def prevailing(estimate: EmotionEstimate | None, words: Reading | None) -> EmotionEstimate | None:
+    """Return the view of a turn that its answer goes by: face and voice, or the words.
+
+    A calm face hides much ('poker face', arXiv:2605.20200): words that clearly say a feeling are
+    not overruled by a face and a voice that show none. Where face and voice show another feeling
+    they prevail, and dialogue sees from the words beside them that the two conflict.
+
+    Args:
+        estimate: Face and voice, as far as they may tell, or None.
+        words: The words' own reading, or None.
+
+    Returns:
+        The estimate as it is, or one of the words alone; None where both are missing.
+    """
+    if words is None:
+        return estimate
+    if estimate is None:
+        return _of_words(words, estimate)
+    silent = estimate.label in (None, "neutral")
+    told = words.label != "neutral" and words.probabilities[words.label] >= WORDS_PREVAIL_FROM
+    return _of_words(words, estimate) if silent and told else estimate
+
+
+def _of_words(words: Reading, estimate: EmotionEstimate | None) -> EmotionEstimate:
+    span = (estimate.start_s, estimate.end_s) if estimate else (0.0, 0.0)
+    return replace(_alone(words), start_s=span[0], end_s=span[1], words=words)
 
 
 def _affect(whole: EmotionEstimate, readings: Mapping[Channel, Reading | None]) -> UserAffect:

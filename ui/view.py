@@ -15,6 +15,7 @@ from emotion.estimate import EmotionEstimate, FaceSighting, Moment, Reading
 from emotion.labels import EMOTIONS, Emotion
 from integration.events import Channel
 from integration.session import Session, Turn
+from integration.translation import prevailing
 from ui.plots import bars, chip, columns, face_box, strip
 from ui.texts import (
     AGREE,
@@ -215,28 +216,28 @@ def _said(turn: Turn) -> str:
 
 
 def _felt(turn: Turn, newest: bool) -> str:
-    estimate = turn.estimate
-    if estimate is None and turn.words is None and turn.correction is None:
+    whole = prevailing(turn.estimate, turn.words)
+    if whole is None and turn.correction is None:
         return ""
-    body = f"{_whole(estimate)}{_apart(turn)}{_agreement(estimate)}{_correction(turn)}"
+    body = f"{_whole(whole)}{_apart(turn)}{_agreement(turn.estimate)}{_correction(turn)}"
+    headline = _headline(turn, whole)
     return (
-        f'<details class="felt"{" open" if newest else ""}><summary>{_headline(turn)}</summary>'
+        f'<details class="felt"{" open" if newest else ""}><summary>{headline}</summary>'
         f"{body}</details>"
     )
 
 
-def _headline(turn: Turn) -> str:
-    if turn.correction is not None:
+def _headline(turn: Turn, whole: EmotionEstimate | None) -> str:
+    """Say what the answer goes by."""
+    if turn.correction is not None or whole is None:
         return f'{chip(turn.correction)} <span class="sure">as you say</span>'
-    if turn.estimate is None:
-        return '<span class="sure">Only the words were read</span>'
-    label = turn.estimate.label
-    sure = f"{percent(turn.estimate.confidence)} sure" if label else "not sure enough to say"
-    return f'{chip(label)} <span class="sure">{sure}{_sources(turn.estimate)}</span>'
+    sure = f"{percent(whole.confidence)} sure" if whole.label else "not sure enough to say"
+    return f'{chip(whole.label)} <span class="sure">{sure}{_sources(whole)}</span>'
 
 
 def _sources(estimate: EmotionEstimate) -> str:
-    used = [name for name in ("face", "voice") if getattr(estimate, name) is not None]
+    seen = [name for name in ("face", "voice") if getattr(estimate, name) is not None]
+    used = seen or (["words"] if estimate.words else [])
     return f", from {' and '.join(used)}" if used else ""
 
 

@@ -124,7 +124,7 @@ def cached_arrays(key: str, cache: Path | None, make: Callable[[], Arrays]) -> A
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        save_file({k: np.ascontiguousarray(v) for k, v in make().items()}, partial)
+        save_file({k: np.array(v, order="C") for k, v in make().items()}, partial)
         partial.replace(path)
     arrays: Arrays = load_file(path)
     return arrays

@@ -1,10 +1,12 @@
 """The bundled model: its weights, and how it chooses what to say."""
 
 import hashlib
+import json
 import math
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from dialogue.models.base import load_model
 from dialogue.models.bundled import WEIGHTS, BundledDecoding, BundledModel, faults
 from dialogue.text import bare
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TALK = [{"role": "user", "content": "I got the job I wanted!"}]
 HAPPY = UserAffect("happy", confidence=0.9, channels=("face", "voice"), agreement=0.9)
 
@@ -24,6 +27,27 @@ HAPPY = UserAffect("happy", confidence=0.9, channels=("face", "voice"), agreemen
 def test_the_weights_are_the_ones_in_the_card():
     digest = hashlib.sha256((WEIGHTS / "model.safetensors").read_bytes()).hexdigest()
     assert digest in (WEIGHTS / "MODEL_CARD.md").read_text()
+
+
+def test_the_cards_scores_are_the_measured_ones_of_these_weights():
+    card = (WEIGHTS / "MODEL_CARD.md").read_text()
+    likelihood, grammar = (
+        json.loads((BENCHMARKS / f"dialogue_{name}.json").read_text())
+        for name in ("likelihood", "grammar")
+    )
+    assert likelihood["weights_sha256"] in card
+    assert grammar["weights_sha256"] in card
+    for note, perplexity in likelihood["perplexity"].items():
+        assert f"| {perplexity} | {likelihood['bits_per_byte'][note]} |" in card
+    assert f"{grammar['model']['grammatical']} of {grammar['model']['replies']}" in card
+    assert grammar["decoding"] == vars(BundledDecoding())
+
+
+def test_four_of_five_replies_were_judged_grammatical_and_no_human_reply_is_copied():
+    grammar = json.loads((BENCHMARKS / "dialogue_grammar.json").read_text())
+    assert grammar["model"]["replies"] >= 100
+    assert grammar["model"]["grammatical"] / grammar["model"]["replies"] >= 0.8
+    assert all(("reply" in row) == (row["source"] == "model") for row in grammar["rows"])
 
 
 def test_the_weights_are_small_and_tied_and_half():
@@ -145,21 +169,35 @@ def test_the_same_seed_draws_the_same(bundled):
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "act", "count"),
+    ("text", "said", "count"),
     [
-        ("That is good news.", [], None, 0.0),
-        ("That is is good news.", [], None, 1.0),
-        ("I am so I am so I am so glad.", [], None, 1.0),
-        ('She said "yes and left.', [], None, 1.0),
-        ("That is good news", [], None, 1.0),
-        ("Oh.", [], None, 1.0),
-        ("That is good news.", ["That is good news!"], None, 1.0),
-        ("That is good news.", [], "ask", 0.5),
-        ("Is that good news?", [], "ask", 0.0),
+        ("That is good news.", [], 0.0),
+        ("That is is good news.", [], 1.0),
+        ("I am so I am so I am so glad.", [], 1.0),
+        ('She said "yes and left.', [], 1.0),
+        ("That is good news", [], 1.0),
+        ("Oh.", [], 1.0),
+        ("That is good news.", ["That is good news!"], 1.0),
+        ("I am sorry to hear that. That is great.", [], 1.0),
     ],
 )
-def test_faults(text, said, act, count):
-    assert faults(text, said, act) == count
+def test_faults(text, said, count):
+    assert faults(text, said) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "affect", "count"),
+    [
+        ("I am so sorry for you.", HAPPY, 1.0),
+        ("That is wonderful news.", HAPPY, 0.0),
+        ("That is wonderful news.", UserAffect("sad", confidence=0.6), 1.0),
+        ("That is wonderful news.", UserAffect("angry", confidence=0.4), 0.0),
+        ("Tell me about that.", UserAffect(None), 0.5),
+        ("Will you tell me about that?", UserAffect(None), 0.0),
+    ],
+)
+def test_a_tone_that_does_not_fit_is_a_fault(text, affect, count):
+    assert faults(text, [], affect) == count
 
 
 def test_danger_is_answered_before_the_model():

@@ -105,14 +105,9 @@ def test_voices_are_decoded_and_cached(tmp_path):
     np.testing.assert_array_equal(voices.waveforms[0], again.waveforms[0])
 
 
-@pytest.mark.parametrize("container", ["wav", "flac", "ogg"])
-def test_any_container_is_decoded(container):
-    if container == "ogg":
-        pytest.importorskip("av")
-        content = sound(rate=48_000, container="flac")
-    else:
-        content = sound(rate=48_000, container=container)
-    waveform = decode_audio(content, 16_000)
+@pytest.mark.parametrize("container", ["wav", "flac"])
+def test_any_rate_is_decoded_to_ours(container):
+    waveform = decode_audio(sound(rate=48_000, container=container), 16_000)
     assert waveform.dtype == np.float32
     assert len(waveform) == pytest.approx(8000, abs=20)
 
@@ -224,7 +219,6 @@ def test_comments_are_grouped_as_ekman_did(tmp_path):
     train = load_comments(tmp_path, "train")
     assert train.texts == ("a",)
     assert [e for e, on in zip(EMOTIONS, train.labels[0], strict=True) if on] == ["angry", "happy"]
-    assert "a" not in repr(train).split("labels")[0].replace("Comments(", "")
 
 
 def test_the_grouping_is_complete():
@@ -248,19 +242,18 @@ def test_wrong_comments_are_told(tmp_path):
 # ------------------------------------------------------------------------------- cache
 
 
-def test_what_is_cached_is_made_once(tmp_path):
+@pytest.mark.parametrize(("cached", "times"), [(True, 1), (False, 2)])
+def test_what_is_cached_is_made_once(tmp_path, cached, times):
     made = []
 
     def make():
         made.append(1)
-        return {"a": np.arange(3), "b": np.array(2.0)}
+        return {"a": np.arange(3), "b": np.array([2.0])}
 
-    for cache, times in ((tmp_path, 1), (None, 2)):
-        for _ in range(2):
-            arrays = cached_arrays("key", cache, make)
-            assert arrays["a"].tolist() == [0, 1, 2]
-        assert len(made) in (1, 3)
-        del times
+    for _ in range(2):
+        arrays = cached_arrays("key", tmp_path if cached else None, make)
+        assert arrays["a"].tolist() == [0, 1, 2]
+    assert len(made) == times
 
 
 # ---------------------------------------------------------------------------- real data

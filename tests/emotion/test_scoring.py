@@ -188,10 +188,8 @@ def test_a_checkpoint_of_another_kind_is_told(root, models):
         score("ravdess", root, model=models / "face")
 
 
-@pytest.mark.skipif(
-    not pytest.importorskip("importlib.util").find_spec("opensmile"), reason="no openSMILE here"
-)
 def test_the_baseline_is_scored_beside(root, models):
+    pytest.importorskip("opensmile", reason="the extra functionals is not installed")
     found = score("ravdess", root, model=models, baseline=True)
     assert found["egemaps_svm"]["samples"] == 8
     assert "ece" not in found["egemaps_svm"]

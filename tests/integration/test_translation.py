@@ -2,7 +2,7 @@ import pytest
 
 from dialogue.affect import FEELINGS
 from emotion.labels import EMOTIONS
-from integration.translation import FEELING_OF, permitted, to_affect
+from integration.translation import FEELING_OF, permitted, prevailing, to_affect
 
 
 def test_every_emotion_has_one_feeling_and_every_feeling_one_emotion():
@@ -88,3 +88,33 @@ def test_what_the_person_says_counts_more_than_all_that_was_read(emotion, make_e
     assert affect.label == FEELING_OF[emotion]
     assert affect.confidence == 1.0
     assert affect.accord == "single"
+
+
+@pytest.mark.parametrize(
+    ("face", "words", "prevails"),
+    [
+        ("neutral", ("sad", 0.9), "words"),
+        (None, ("sad", 0.9), "words"),
+        ("neutral", ("sad", 0.5), "face"),
+        ("neutral", ("neutral", 0.9), "face"),
+        ("happy", ("sad", 0.9), "face"),
+    ],
+)
+def test_clear_words_prevail_over_a_face_that_shows_nothing(
+    make_estimate, make_reading, face, words, prevails
+):
+    estimate = make_estimate(face) if face else None
+    whole = prevailing(estimate, make_reading(*words))
+    expected = words[0] if prevails == "words" else face
+    assert whole.label == expected
+    affect = to_affect(estimate, words=make_reading(*words))
+    assert affect.label == FEELING_OF[expected]
+    assert affect.channels == (("face", "words") if face else ("words",))
+    assert affect.accord == ("conflict" if face == "happy" else "agree" if face else "single")
+
+
+def test_an_unclear_face_leaves_the_word_to_clear_words(make_estimate, make_reading):
+    unclear = make_estimate("angry", label=None, top=0.3)
+    assert prevailing(unclear, make_reading("sad", 0.9)).label == "sad"
+    assert prevailing(unclear, make_reading("sad", 0.3)) is unclear
+    assert prevailing(None, None) is None

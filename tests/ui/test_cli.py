@@ -6,6 +6,8 @@ import sys
 import time
 
 import pytest
+from PIL import Image
+from skimage import data
 
 from ui import cli
 
@@ -154,3 +156,16 @@ def test_gradio_is_told_to_send_nothing():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_reader_that_has_enough_gets_no_traceback(tmp_path):
+    Image.fromarray(data.astronaut()).save(tmp_path / "face.png")
+    process = subprocess.Popen(
+        [*COMMAND, "recognize", str(tmp_path / "face.png"), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 141
