@@ -14,6 +14,7 @@ __all__ = [
     "CANNOT_OPEN",
     "CONSENT_BODY",
     "CONSENT_LAW",
+    "CONSENT_LICENCE",
     "CONSENT_TITLE",
     "DIFFER",
     "EMOTION_NAMES",
@@ -60,6 +61,10 @@ CONSENT_BODY: Final = (
 CONSENT_LAW: Final = (
     "In the EU the law asks that you are told before emotion recognition starts, which this page "
     "does, and forbids it at work and in education except for medical or safety reasons."
+)
+
+CONSENT_LICENCE: Final = (
+    "The models that come with Attune are for research and non-commercial use (CC BY-NC-SA 4.0)."
 )
 
 GREETING: Final = "Say something, or type it. Take your time."

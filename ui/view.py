@@ -21,6 +21,7 @@ from ui.texts import (
     AGREE,
     CONSENT_BODY,
     CONSENT_LAW,
+    CONSENT_LICENCE,
     CONSENT_TITLE,
     DIFFER,
     EMOTION_NAMES,
@@ -88,7 +89,8 @@ def header() -> str:
 def consent() -> str:
     """Draw the first screen: what is read, that it can be wrong, where it stays, what it is."""
     points = "".join(f"<li><h3>{title}</h3><p>{text}</p></li>" for title, text in CONSENT_BODY)
-    return f'<h2>{CONSENT_TITLE}</h2><ul>{points}</ul><p class="law">{CONSENT_LAW}</p>'
+    small = f'<p class="law">{CONSENT_LAW} {CONSENT_LICENCE}</p>'
+    return f"<h2>{CONSENT_TITLE}</h2><ul>{points}</ul>{small}"
 
 
 def stage() -> str:
