@@ -5,7 +5,8 @@ settings and a fixed seed, and shuffles 30 human replies of other conversations 
 to judge shows a number and a reply, nothing else. `report` joins the judgements with the sources.
 
     python benchmarks/dialogue_grammar.py sample --data ROOT --out FOLDER
-    (write FOLDER/judgements.json: {"1": true, "2": false, ...}; true is grammatical)
+    (write FOLDER/judgements.json: {"1": true, "2": false, "3": "splice", ...}; true is grammatical,
+    "splice" is too but for a comma where a full stop belongs)
     python benchmarks/dialogue_grammar.py report --out FOLDER
 
 No corpus text is kept: human replies and contexts appear in the report by conversation id alone.
@@ -19,7 +20,7 @@ import random
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MODEL_REPLIES, HUMAN_REPLIES, SEED = 100, 30, 0
+MODEL_REPLIES, HUMAN_REPLIES, SEED = 100, 30, 2
 CONFIDENCE = {"slightly": 0.4, "clearly": 0.65, "very": 0.9}
 
 
@@ -75,7 +76,8 @@ def report(out: Path) -> None:
     rows = json.loads((out / "sources.json").read_text())
     judged = json.loads((out / "judgements.json").read_text())
     for number, row in enumerate(rows, 1):
-        row |= {"number": number, "grammatical": judged[str(number)]}
+        verdict = judged[str(number)]
+        row |= {"number": number, "grammatical": bool(verdict), "splice": verdict == "splice"}
         if row["source"] == "human":
             del row["reply"]  # corpus text is not ours to copy
     weights = hashlib.sha256((WEIGHTS / "model.safetensors").read_bytes()).hexdigest()
@@ -87,8 +89,12 @@ def report(out: Path) -> None:
 
 
 def _counts(rows: list, source: str) -> dict:
-    judged = [row["grammatical"] for row in rows if row["source"] == source]
-    return {"replies": len(judged), "grammatical": sum(judged)}
+    own = [row for row in rows if row["source"] == source]
+    return {
+        "replies": len(own),
+        "grammatical": sum(row["grammatical"] for row in own),
+        "of_these_comma_splices": sum(row["splice"] for row in own),
+    }
 
 
 def _markdown(facts: dict, rows: list) -> str:
@@ -99,10 +105,11 @@ def _markdown(facts: dict, rows: list) -> str:
         f"{model['grammatical']} of {model['replies']} replies of the bundled model were judged "
         f"grammatical English, and {human['grammatical']} of {human['replies']} human replies "
         "shuffled among them. The judge, a language model that helped to build this project, saw "
-        "a numbered list of replies without context or source. Replies that make sense but use "
-        "chat's looseness (a missing subject as in “Sounds good.”) count as grammatical; a broken "
-        "sentence, a missing word or a wrong form does not. Whether a reply fits its context was "
-        "not judged.",
+        "a numbered list of replies without context or source. Chat's looseness counts as "
+        "grammatical: a missing subject as in “Sounds good.”, or a comma where a full stop belongs "
+        f"({model['of_these_comma_splices']} of the model's, {human['of_these_comma_splices']} of "
+        "the human ones). A broken sentence, a missing word or a wrong form does not. Whether a "
+        "reply fits its context, or makes sense, was not judged.",
         "",
         "Contexts are from EmpatheticDialogues validation, with the note of the conversation's "
         f"emotion; weights sha256 `{facts['weights_sha256'][:16]}…`; seed {facts['seed']}; "

@@ -49,6 +49,7 @@ def main() -> None:
             words = [next(stream)]
             first_s.append(time.perf_counter() - begun)
             talk.said("assistant", "".join([*words, *stream]))
+    torch.set_num_threads(1)  # as replies are drawn
     for seed in range(10):
         prompt = model.encode(talk.messages[:-1])
         begun = time.perf_counter()

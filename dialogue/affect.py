@@ -97,6 +97,11 @@ class UserAffect:
         return "clearly" if self.confidence >= CLEARLY_FROM else "slightly"
 
     @property
+    def sign(self) -> int:
+        """Whether the feeling is pleasant, 1, unpleasant, -1, or neither, 0."""
+        return _VALENCE_SIGN[self.label] if self.label else 0
+
+    @property
     def accord(self) -> Accord:
         """Whether face, voice and words tell the same story.
 
@@ -106,7 +111,7 @@ class UserAffect:
         if self.agreement is not None and self.agreement < AGREE_FROM:
             return "conflict"
         words = self.by_channel.get("words")
-        if words and self.label and _VALENCE_SIGN[words] * _VALENCE_SIGN[self.label] < 0:
+        if words and _VALENCE_SIGN[words] * self.sign < 0:
             return "conflict"
         return "agree" if len(self.channels) > 1 else "single"
 

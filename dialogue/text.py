@@ -46,9 +46,9 @@ def _spelled(match: re.Match[str]) -> str:
 
 
 def bare(text: str) -> str:
-    """Reduce a text to its lower-case words, to tell whether two texts say the same.
+    """Reduce a text to its lower-case words, without numbers, to tell whether two are the same.
 
     >>> bare("Oh no!  I'm sorry.") == bare("oh no im sorry")
     True
     """
-    return " ".join(re.findall(r"[a-z0-9']+", tidy(text).lower()))
+    return " ".join(re.findall(r"[a-z']+", tidy(text).lower()))

@@ -41,6 +41,7 @@ from dialogue.data import (
     windows,
 )
 from dialogue.errors import CorpusError, InputError
+from dialogue.models.bundled import BundledDecoding
 
 __all__ = [
     "CHAT_TEMPLATE",
@@ -406,6 +407,7 @@ class Run:
         return float(loss.detach())
 
     def _loss(self, rows: Rows, part: slice) -> Tensor:
+        """Mean loss of some rows, a scalar ()."""
         tokens = torch.from_numpy(rows.tokens[part].astype(np.int64)).to(self.device)
         learned = torch.from_numpy(np.array(rows.learned[part])).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -528,8 +530,13 @@ def export(run: Run, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = build_model(run.recipe.shape, run.prepared.tokenizer, run.recipe.seed)
     model.load_state_dict(run.model.state_dict())
+    drawn = BundledDecoding()  # for those who use the folder without this package
     model.generation_config.update(
-        do_sample=True, temperature=0.7, top_p=0.9, top_k=50, max_new_tokens=40
+        do_sample=True,
+        temperature=drawn.temperature,
+        top_p=drawn.top_p,
+        top_k=drawn.top_k,
+        max_new_tokens=drawn.most_tokens,
     )
     model.half().save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # written as 600, which no installer would share

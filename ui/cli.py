@@ -59,7 +59,7 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Serve the video chat as a page for the browser of this machine.",
     )
     chat.add_argument(
-        "--model", metavar="HUB_ID|FOLDER", help="dialogue model (default: the bundled one)"
+        "--model", metavar="HUB_ID|FOLDER|URL", help="dialogue model (default: the bundled one)"
     )
     chat.add_argument(
         "--asr",

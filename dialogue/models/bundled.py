@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from dialogue.affect import Act, UserAffect, policy_for
+from dialogue.affect import UserAffect, policy_for
 from dialogue.conditioning import condition, short_note
 from dialogue.conversation import Message, as_messages, trim
 from dialogue.models.base import Device, pick_device
@@ -40,17 +39,19 @@ class BundledDecoding:
         context_tokens: Most tokens of the talk that are read.
         relevance: Weight of how much likelier the talk makes an answer (MMI, Li et al. 2016).
         fault_cost: Nats a token that each fault costs.
+        curiosity: Nats a token that a question gains where neither of the last two turns asked one.
         rounds: How often new candidates are drawn where none could be said.
     """
 
     candidates: int = 8
-    temperature: float = 0.7
+    temperature: float = 0.75
     top_k: int = 50
     top_p: float = 0.9
     most_tokens: int = 40
     context_tokens: int = 190
-    relevance: float = 0.3
+    relevance: float = 0.5
     fault_cost: float = 1.0
+    curiosity: float = 0.25
     rounds: int = 3
 
 
@@ -124,8 +125,7 @@ class BundledModel:
     def _answer(
         self, messages: list[Message], affect: UserAffect | None, cancel: threading.Event
     ) -> Iterator[str]:
-        act = policy_for(affect).act if affect else None
-        text = self._choose(messages, affect, act, cancel)
+        text = self._choose(messages, affect, cancel)
         for piece in re.findall(r"\S+\s*", text):
             if cancel.is_set():
                 return
@@ -135,7 +135,6 @@ class BundledModel:
         self,
         messages: list[Message],
         affect: UserAffect | None,
-        act: Act | None,
         cancel: threading.Event,
     ) -> str:
         generator = torch.Generator(self._model.device)
@@ -149,8 +148,8 @@ class BundledModel:
                 if cancel.is_set():
                     return ""
                 if sayable:
-                    return self._best(sayable, said, act).text
-        return _safe_answer(act, said)
+                    return self._best(sayable, said, affect).text
+        return _safe_answer(said, affect)
 
     def encode(self, messages: Sequence[Message], affect: UserAffect | None = None) -> Tensor:
         """Write a talk as token ids of shape (1, token), spelt and noted as in training."""
@@ -215,17 +214,20 @@ class BundledModel:
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True).strip()
         return Candidate(tuple(ids[:length]), text, sum(scores[:length]) / length, ended)
 
-    def _best(self, candidates: list[Candidate], said: list[str], act: Act | None) -> Candidate:
+    def _best(
+        self, candidates: list[Candidate], said: list[str], affect: UserAffect | None
+    ) -> Candidate:
         alone = self._likelihood_alone(candidates)
-        return max(
-            zip(candidates, alone, strict=True),
-            key=lambda pair: self._score(pair[0], pair[1], said, act),
-        )[0]
-
-    def _score(self, candidate: Candidate, alone: float, said: list[str], act: Act | None) -> float:
-        relevance = candidate.likelihood - alone
-        cost = self._decoding.fault_cost * faults(candidate.text, said, act)
-        return candidate.likelihood + self._decoding.relevance * relevance - cost
+        how = self._decoding
+        curious = how.curiosity * (not any("?" in text for text in said[-2:]))
+        scores = [
+            c.likelihood
+            + how.relevance * (c.likelihood - a)
+            + curious * ("?" in c.text)
+            - how.fault_cost * faults(c.text, said, affect)
+            for c, a in zip(candidates, alone, strict=True)
+        ]
+        return candidates[scores.index(max(scores))]
 
     @torch.inference_mode()
     def _likelihood_alone(self, candidates: list[Candidate]) -> list[float]:
@@ -269,22 +271,46 @@ def _is_sayable(candidate: Candidate, said: Sequence[str]) -> bool:
     return candidate.ended and bool(words) and words not in known and "[" not in candidate.text
 
 
-def faults(text: str, said: Sequence[str], act: Act | None = None) -> float:
+_GLAD: Final = re.compile(
+    r"\b(?:great|awesome|amazing|wonderful|fantastic|glad|congrat\w*|nice|cool|fun|happy for you"
+    r"|good (?:time|for you|to hear)|that(?:'s| is) (?:so |very |really )?good|lucky"
+    r"|exciting|lovely|so happy)\b",
+    re.IGNORECASE,
+)
+_SORRY: Final = re.compile(
+    r"\b(?:sorry|terrible|awful|horrible|sad|sucks|loss|scary|disgusting|gross|bummer)\b",
+    re.IGNORECASE,
+)
+
+
+def faults(text: str, said: Sequence[str], affect: UserAffect | None = None) -> float:
     """Count what is wrong with an answer; 0 is best.
 
     Args:
         text: The answer.
         said: Every earlier turn of the talk, by either.
-        act: What the policy asks for: to `ask` is a fault without a question.
+        affect: How the user seems to feel: gladness to the sad is a fault, and so is an answer
+            without a question where the policy asks one.
     """
     words = bare(text).split()
     trigrams = _grams(words, 3)
     found = float(len(set(trigrams)) < len(trigrams))
-    found += any(a == b for a, b in pairwise(words))
+    found += re.search(r"\b(\w+) \1\b", text, re.IGNORECASE) is not None
     found += text.count('"') % 2 + (text[-1:] not in '.!?"')
     found += max((_overlap(words, bare(earlier).split()) for earlier in said), default=0.0)
-    found += len(words) < 3
-    return found + 0.5 * (act == "ask" and "?" not in text)
+    return found + (len(words) < 3) + _tone_faults(text, affect)
+
+
+def _tone_faults(text: str, affect: UserAffect | None) -> float:
+    glad, sorry = _GLAD.search(text) is not None, _SORRY.search(text) is not None
+    found = float(glad and sorry)
+    if affect is None:
+        return found
+    found += 0.5 * (policy_for(affect).act == "ask" and "?" not in text)
+    # A weak or contradictory signal about the face never overrules the words of the talk.
+    if affect.strength != "slightly" and affect.accord != "conflict":
+        found += (affect.sign > 0 and sorry) + (affect.sign < 0 and glad)
+    return found
 
 
 def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
@@ -314,8 +340,8 @@ _SAFE_JOY: Final[tuple[str, ...]] = (
 )
 
 
-def _safe_answer(act: Act | None, said: Sequence[str]) -> str:
+def _safe_answer(said: Sequence[str], affect: UserAffect | None) -> str:
     """Say something short and safe that was not said yet, as long as there is any."""
     known = {bare(text) for text in said}
-    choices = (*_SAFE_JOY, *_SAFE) if act == "celebrate" else _SAFE
+    choices = (*_SAFE_JOY, *_SAFE) if affect is not None and affect.sign > 0 else _SAFE
     return next((text for text in choices if bare(text) not in known), choices[0])

@@ -134,6 +134,7 @@ class LocalModel:
     def _settings(
         self, ids: Tensor, streamer: TextIteratorStreamer, stop: StoppingCriteria
     ) -> dict[str, Any]:
+        """Say how to generate from ids, (1, token)."""
         sampling = self._decoding.temperature > 0
         drawn = {"temperature": self._decoding.temperature, "top_p": self._decoding.top_p}
         return {
