@@ -102,16 +102,20 @@ class UserAffect:
         return _VALENCE_SIGN[self.label] if self.label else 0
 
     @property
-    def accord(self) -> Accord:
-        """Whether face, voice and words tell the same story.
+    def contradicted_by_words(self) -> bool:
+        """Whether the words' feeling has the opposite sign of valence from what else was read.
 
-        Words conflict where their feeling has the opposite sign of valence from what was seen and
-        heard; a smile over neutral words is no conflict.
+        A smile over neutral words is no contradiction.
         """
+        words = self.by_channel.get("words")
+        return words is not None and _VALENCE_SIGN[words] * self.sign < 0
+
+    @property
+    def accord(self) -> Accord:
+        """Whether face, voice and words tell the same story."""
         if self.agreement is not None and self.agreement < AGREE_FROM:
             return "conflict"
-        words = self.by_channel.get("words")
-        if words and _VALENCE_SIGN[words] * self.sign < 0:
+        if self.contradicted_by_words:
             return "conflict"
         return "agree" if len(self.channels) > 1 else "single"
 

@@ -6,12 +6,20 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import numpy as np
 
 from integration.errors import IntegrationError
 from integration.pipeline import Parts
+from integration.transcription import SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    from emotion.recognizer import EmotionRecognizer
 
 __all__ = ["Settings", "load_in_background", "load_parts"]
+
+WARM_UP_SAMPLES: Final = SAMPLE_RATE_HZ
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -69,7 +77,16 @@ def load_parts(settings: Settings) -> Parts:
         torch.set_num_threads(settings.threads)
     weights = [] if settings.emotion_weights is None else [settings.emotion_weights]
     recognizer = EmotionRecognizer.from_pretrained(*weights, device=settings.device)
+    _warm_up(recognizer)
     return Parts(recognizer, transcriber, load_model(settings.model, device=settings.device))
+
+
+def _warm_up(recognizer: EmotionRecognizer) -> None:
+    # what each model loads at its first use would otherwise be waited for in the first turn
+    recognizer.recognize_words("warm up")
+    recognizer.recognize_speech(np.zeros(WARM_UP_SAMPLES, np.float32), SAMPLE_RATE_HZ)
+    recognizer.recognize_faces([np.zeros((48, 48), np.uint8)])
+    recognizer.stream().push_frame(0.0, np.zeros((480, 640, 3), np.uint8))
 
 
 def load_in_background(settings: Settings, loaded: Future[Parts]) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "FULL",
     "GREETING",
     "GREETING_TYPED",
+    "MIXED",
     "NOT_SO",
     "SWITCHES",
     "TAGLINE",
@@ -82,6 +83,7 @@ EMOTION_NAMES: Final[Mapping[Emotion, str]] = {
 
 UNCLEAR: Final = "Unclear"
 AGREE: Final = "Face and voice say the same"
+MIXED: Final = "The words say something else, so the answer takes neither for granted"
 DIFFER: Final = "Face and voice differ"
 NOT_SO: Final = "That is not how I feel"
 UNHEARD: Final = "I heard your voice but could not make out words. Say it again, or type it."

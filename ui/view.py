@@ -27,6 +27,7 @@ from ui.texts import (
     EMOTION_NAMES,
     GREETING,
     GREETING_TYPED,
+    MIXED,
     NOT_SO,
     SWITCHES,
     TAGLINE,
@@ -221,7 +222,7 @@ def _felt(turn: Turn, newest: bool) -> str:
     whole = prevailing(turn.estimate, turn.words)
     if whole is None and turn.correction is None:
         return ""
-    body = f"{_whole(whole)}{_apart(turn)}{_agreement(turn.estimate)}{_correction(turn)}"
+    body = f"{_whole(whole)}{_apart(turn)}{_agreement(turn)}{_correction(turn)}"
     headline = _headline(turn, whole)
     return (
         f'<details class="felt"{" open" if newest else ""}><summary>{headline}</summary>'
@@ -266,12 +267,16 @@ def _reading(name: str, reading: Reading) -> str:
     )
 
 
-def _agreement(estimate: EmotionEstimate | None) -> str:
-    agreement = estimate.agreement if estimate else None
-    if estimate is None or estimate.face is None or estimate.voice is None or agreement is None:
-        return ""
-    words = AGREE if estimate.face.label == estimate.voice.label else DIFFER
-    return f'<p class="agreement">{words} <span>(agreement {percent(agreement)})</span></p>'
+def _agreement(turn: Turn) -> str:
+    estimate = turn.estimate
+    lines = []
+    if estimate is not None and estimate.agreement is not None:
+        same = estimate.face and estimate.voice and estimate.face.label == estimate.voice.label
+        apart = f"<span>(agreement {percent(estimate.agreement)})</span>"
+        lines.append(f"{AGREE if same else DIFFER} {apart}")
+    if turn.affect is not None and turn.affect.contradicted_by_words:
+        lines.append(MIXED)
+    return "".join(f'<p class="agreement">{line}</p>' for line in lines)
 
 
 def _correction(turn: Turn) -> str:

@@ -6,6 +6,7 @@ import pytest
 from emotion.estimate import FaceSighting
 from emotion.labels import EMOTIONS
 from integration.session import Session, Turn
+from integration.translation import to_affect
 from ui import texts, view
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -218,3 +219,26 @@ def test_every_device_problem_has_words_for_both_devices():
     for words in texts.CANNOT_OPEN.values():
         assert set(words) == set(texts.SWITCHES)
     assert set(texts.EMOTION_NAMES) == set(EMOTIONS)
+
+
+def shown_turn(session, **changes):
+    changed = dataclasses.replace(session.turns[0], **changes)
+    return view.render(dataclasses.replace(session, turns=(changed,))).turns[3]
+
+
+def test_words_that_contradict_a_face_are_said_to(talking, make_estimate, make_reading):
+    smile, grief = make_estimate("happy"), make_reading("sad")
+    affect = to_affect(smile, words=grief)
+    assert texts.MIXED in shown_turn(talking, estimate=smile, words=grief, affect=affect)
+    joy = make_reading("happy")
+    affect = to_affect(smile, words=joy)
+    assert texts.MIXED not in shown_turn(talking, estimate=smile, words=joy, affect=affect)
+
+
+def test_clear_words_head_a_turn_whose_face_shows_nothing(talking, make_estimate, make_reading):
+    turn = shown_turn(
+        talking, estimate=make_estimate("neutral"), words=make_reading("sad", 0.9), affect=None
+    )
+    headline = text_of(turn.split("<summary>")[1].split("</summary>")[0])
+    assert headline.startswith("Sad")
+    assert headline.endswith("from words")
