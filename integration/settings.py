@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -56,6 +57,12 @@ class Settings:
             raise IntegrationError(f"Expected device auto, cpu or cuda, got {self.device!r}.")
         if self.threads is not None and self.threads < 1:
             raise IntegrationError(f"Expected at least one thread, got {self.threads}.")
+
+    @property
+    def words_go_to(self) -> str | None:
+        """Host of another machine that the dialogue model runs on, or None where it runs here."""
+        host = urlsplit(self.model or "").hostname
+        return None if host in (None, "localhost", "127.0.0.1", "::1") else host
 
 
 def load_parts(settings: Settings) -> Parts:

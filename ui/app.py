@@ -36,12 +36,15 @@ HEAD: Final = (
 )
 
 
-def build_app(parts: Future[Parts], *, rooms: Rooms | None = None) -> FastAPI:
+def build_app(
+    parts: Future[Parts], *, rooms: Rooms | None = None, words_go_to: str | None = None
+) -> FastAPI:
     """Build the server: the page at `/`, its socket at `/media/{token}`.
 
     Args:
         parts: The models, possibly still loading; the page can be used meanwhile.
         rooms: Where the talks are kept; new ones by default.
+        words_go_to: Host that a remote dialogue model runs on, or None where it runs here.
     """
     kept = rooms or Rooms.of(parts)
     app = FastAPI(lifespan=_sweeping(kept), docs_url=None, redoc_url=None, openapi_url=None)
@@ -53,7 +56,7 @@ def build_app(parts: Future[Parts], *, rooms: Rooms | None = None) -> FastAPI:
 
     return gr.mount_gradio_app(  # type: ignore[no-any-return]
         app,
-        _blocks(kept),
+        _blocks(kept, words_go_to),
         path="/",
         theme=gr.themes.Base(font=FONTS, font_mono=("ui-monospace", "monospace")),
         head=HEAD,
@@ -82,16 +85,16 @@ async def _sweep(rooms: Rooms) -> None:
         rooms.sweep()
 
 
-def _blocks(rooms: Rooms) -> gr.Blocks:
+def _blocks(rooms: Rooms, words_go_to: str | None) -> gr.Blocks:
     with gr.Blocks(title="Attune", analytics_enabled=False, fill_width=True) as page:
         token = gr.State("")
         ticket = gr.Textbox(visible=False)  # carries the token to the page's script, once
         _html(view.header())
         with gr.Column(elem_id="consent"):
-            _html(view.consent())
+            _html(view.consent(words_go_to))
             with gr.Row():
-                both = gr.Button("Start with camera and microphone", variant="primary")
-                typing = gr.Button("Start with typing only")
+                both = gr.Button("Start with camera and microphone", variant="primary", scale=3)
+                typing = gr.Button("Start with typing only", scale=2)
         with gr.Row(elem_id="room"):
             with gr.Column(elem_id="stage"):
                 _html(view.stage())

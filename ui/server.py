@@ -33,7 +33,7 @@ def serve(settings: Settings, listener: socket.socket, announce: Callable[[], No
     """
     loaded: Future[Parts] = Future()
     config = uvicorn.Config(
-        build_app(loaded),
+        build_app(loaded, words_go_to=settings.words_go_to),
         log_level="warning",
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # pictures are packed already

@@ -24,18 +24,20 @@ __all__ = [
     "GREETING_TYPED",
     "MIXED",
     "NOT_SO",
+    "STAYS_HERE",
     "SWITCHES",
     "TAGLINE",
     "UNCLEAR",
     "UNHEARD",
+    "WORDS_LEAVE",
     "percent",
 ]
 
-TAGLINE: Final = "A listener made of software. It runs on this machine."
+TAGLINE: Final = "A listener made of software."
 
 CONSENT_TITLE: Final = "Before we talk"
 
-CONSENT_BODY: Final = (
+CONSENT_BODY: Final[tuple[tuple[str, str], ...]] = (
     (
         "What it reads",
         "Attune looks at your face and listens to your voice and words, and guesses which of seven "
@@ -48,15 +50,22 @@ CONSENT_BODY: Final = (
         "and you can correct it, or switch camera and microphone off, at any time.",
     ),
     (
-        "Nothing leaves this machine",
-        "Picture and sound are read in memory and thrown away; neither they nor your words are "
-        "written to a disk. “Forget everything” deletes the talk, and so does closing the page.",
-    ),
-    (
         "You are talking to an AI",
         "A language model writes the answers. It is no therapist and no doctor, and it is no help "
         "in an emergency: call your local emergency number.",
     ),
+)
+
+STAYS_HERE: Final = (
+    "Nothing leaves this machine",
+    "Picture and sound are read in memory and thrown away; neither they nor your words are "
+    "written to a disk. “Forget everything” deletes the talk, and so does closing the page.",
+)
+
+WORDS_LEAVE: Final = (
+    "Your words leave this machine",
+    "Picture and sound are read in memory here and thrown away. What you say or write, and a note "
+    "of the feeling read from it, is sent to {host}, whose model writes the answers.",
 )
 
 CONSENT_LAW: Final = (

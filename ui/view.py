@@ -29,9 +29,11 @@ from ui.texts import (
     GREETING_TYPED,
     MIXED,
     NOT_SO,
+    STAYS_HERE,
     SWITCHES,
     TAGLINE,
     UNHEARD,
+    WORDS_LEAVE,
     percent,
 )
 
@@ -87,9 +89,17 @@ def header() -> str:
     )
 
 
-def consent() -> str:
-    """Draw the first screen: what is read, that it can be wrong, where it stays, what it is."""
-    points = "".join(f"<li><h3>{title}</h3><p>{text}</p></li>" for title, text in CONSENT_BODY)
+def consent(words_go_to: str | None = None) -> str:
+    """Draw the first screen: what is read, that it can be wrong, where it stays, what it is.
+
+    Args:
+        words_go_to: Host that a remote dialogue model runs on, or None where it runs here.
+    """
+    where, how = STAYS_HERE if words_go_to is None else WORDS_LEAVE
+    kept = (where, escape(how.format(host=words_go_to)))
+    points = "".join(
+        f"<li><h3>{title}</h3><p>{text}</p></li>" for title, text in (*CONSENT_BODY, kept)
+    )
     small = f'<p class="law">{CONSENT_LAW} {CONSENT_LICENCE}</p>'
     return f"<h2>{CONSENT_TITLE}</h2><ul>{points}</ul>{small}"
 

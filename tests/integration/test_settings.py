@@ -35,3 +35,17 @@ def test_an_unknown_model_is_an_error_of_the_loading(tmp_path):
     load_in_background(Settings(model=str(tmp_path / "nowhere"), device="cpu"), loaded)
     with pytest.raises(ModelError, match="nowhere"):
         loaded.result(PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("model", "host"),
+    [
+        (None, None),
+        ("organisation/model", None),
+        ("http://127.0.0.1:8000/v1", None),
+        ("http://localhost:8000/v1", None),
+        ("https://llm.example.org/v1", "llm.example.org"),
+    ],
+)
+def test_a_remote_model_is_known_to_be_one(model, host):
+    assert Settings(model=model).words_go_to == host

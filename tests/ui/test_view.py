@@ -242,3 +242,10 @@ def test_clear_words_head_a_turn_whose_face_shows_nothing(talking, make_estimate
     headline = text_of(turn.split("<summary>")[1].split("</summary>")[0])
     assert headline.startswith("Sad")
     assert headline.endswith("from words")
+
+
+def test_the_first_screen_says_where_words_go_when_they_leave():
+    assert "Nothing leaves this machine" in text_of(view.consent())
+    elsewhere = text_of(view.consent("llm.example.org"))
+    assert "Nothing leaves" not in elsewhere
+    assert "sent to llm.example.org" in elsewhere
