@@ -20,6 +20,9 @@ __all__ = ["SAMPLE_RATE_HZ", "Picture", "Resampler", "Sound", "next_due_s", "rea
 SAMPLE_RATE_HZ = 16_000
 """Every model and the voice activity detector listen at this rate."""
 
+MAX_GAP_S = 0.05
+"""A longer gap in the time stamps of a sound track is a gap in the sound."""
+
 MAX_PICTURE_SIDE = 1280
 """Larger pictures are reduced while they are converted: the face path gains nothing from more."""
 
@@ -102,7 +105,7 @@ def read_media(path: str | Path, picture_rate_hz: float | None = None) -> Iterat
 
 def _streams(file: Path) -> tuple[bool, bool]:
     try:
-        with av.open(str(file)) as container:
+        with av.open(_url(file)) as container:
             return bool(container.streams.video), bool(container.streams.audio)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(
@@ -122,29 +125,48 @@ def _pictures(file: Path, rate_hz: float | None) -> Iterator[Picture]:
         if time_s + 1e-6 < due_s:
             continue
         due_s = -math.inf if rate_hz is None else next_due_s(time_s, rate_hz)
+        rotation_deg = frame.rotation
         scale = min(1.0, MAX_PICTURE_SIDE / max(frame.width, frame.height))
         if scale < 1.0:
             frame = frame.reformat(round(frame.width * scale), round(frame.height * scale))
-        yield Picture(time_s, frame.to_ndarray(format="rgb24"))
+        # Phones store portrait pictures lying down and note how to turn them.
+        turns = round(rotation_deg / 90)
+        yield Picture(time_s, np.rot90(frame.to_ndarray(format="rgb24"), turns).copy())
 
 
 def _sounds(file: Path) -> Iterator[Sound]:
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-    start_s: float | None = None
-    count = 0
-    for frame in _with_end(_frames(file, "audio")):
-        if start_s is None:
-            start_s = float(frame.time or 0.0) if frame is not None else 0.0
-        samples = _joined(resampler.resample(frame))
+    stretch: _Stretch | None = None
+    due_s = 0.0
+    for frame in _frames(file, "audio"):
+        time_s = due_s if frame.time is None else float(frame.time)
+        if stretch is None or time_s - due_s > MAX_GAP_S:
+            yield from stretch.push(None) if stretch else ()
+            stretch, due_s = _Stretch(time_s), time_s
+        yield from stretch.push(frame)
+        due_s += frame.samples / frame.sample_rate
+    yield from stretch.push(None) if stretch else ()
+
+
+class _Stretch:
+    """Sound without a gap, resampled."""
+
+    def __init__(self, start_s: float) -> None:
+        self._start_s = start_s
+        self._count = 0
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+
+    def push(self, frame: Any | None) -> Iterator[Sound]:
+        """Take in a frame, or None at the end; give what is ready."""
+        samples = _joined(self._resampler.resample(frame))
         if len(samples):
-            yield Sound(start_s + count / SAMPLE_RATE_HZ, samples)
-            count += len(samples)
+            yield Sound(self._start_s + self._count / SAMPLE_RATE_HZ, samples)
+            self._count += len(samples)
 
 
 def _frames(file: Path, kind: str) -> Iterator[Any]:
     decoded = 0
     try:
-        with av.open(str(file)) as container:
+        with av.open(_url(file)) as container:
             stream = getattr(container.streams, kind)[0]
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):
@@ -159,14 +181,13 @@ def _frames(file: Path, kind: str) -> Iterator[Any]:
             ) from error
 
 
-def _with_end(frames: Iterator[Any]) -> Iterator[Any | None]:
-    yield from frames
-    yield None
-
-
 def _joined(frames: list[Any]) -> npt.NDArray[np.float32]:
     pieces = [frame.to_ndarray().reshape(-1).astype(np.float32) for frame in frames]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+def _url(file: Path) -> str:
+    return f"file:{file}"  # or FFmpeg takes "12:30.mp4" for an address of the protocol "12"
 
 
 def _reason(error: Exception) -> str:

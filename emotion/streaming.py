@@ -39,6 +39,9 @@ RECENT_S = 30.0
 MAX_WHOLE_FRAMES = 512
 """A stretch without speech keeps at most this many frames a person, evenly spread."""
 
+MAX_PEOPLE = 16
+"""More faces than this are not remembered: those seen least often are forgotten first."""
+
 SMOOTHED_FRAMES = 5
 
 
@@ -105,8 +108,10 @@ class LiveRecognizer:
         self._people: dict[int, _Person] = {}
         self._in_sight: tuple[FaceSighting, ...] = ()
         self._newest_frame_s = -np.inf
+        self._newest_sound_s = -np.inf
         self._next_frame_s = -np.inf
         self._sound: deque[tuple[float, npt.NDArray[np.float32]]] = deque()
+        self._sound_samples = 0
         self._waiting: deque[Utterance] = deque()
         self._finished: list[EmotionEstimate] = []
         self._heard_anyone = False
@@ -119,8 +124,9 @@ class LiveRecognizer:
             rgb: (height, width, 3) uint8.
 
         Raises:
-            InputError: If the frame has another shape or type.
+            InputError: If the frame has another shape or type, or its time does not go on.
         """
+        _check_time(time_s, self._newest_frame_s)
         if time_s + 1e-6 >= self._next_frame_s:
             self._look(time_s, rgb)
             self._next_frame_s = next_due_s(time_s, FACE_RATE_HZ)
@@ -133,13 +139,15 @@ class LiveRecognizer:
         """Take in sound.
 
         Args:
-            time_s: Media time of the first sample.
+            time_s: Media time of the first sample, not before that of the sound before.
             samples: (sample,) float32 in [-1, 1], mono; any number of them.
             sample_rate_hz: Any from 4 kHz to 384 kHz.
 
         Raises:
-            InputError: If the sound has another shape or rate.
+            InputError: If the sound has another shape or rate, or its time does not go on.
         """
+        _check_time(time_s, self._newest_sound_s)
+        self._newest_sound_s = time_s
         if self._resampler is None or self._resampler.sample_rate_hz != sample_rate_hz:
             self._resampler = Resampler(sample_rate_hz)
         self._listen(time_s, self._resampler.push(as_mono(samples)))
@@ -213,20 +221,20 @@ class LiveRecognizer:
         )
 
     def _forget(self, time_s: float) -> None:
-        """Drop people not seen for long; in a file without speech they are still wanted."""
-        if self._heard_anyone:
-            gone = [
-                p for p, seen in self._people.items() if time_s - seen.recent[-1].time_s > RECENT_S
-            ]
-            for person in gone:
-                del self._people[person]
+        """Drop people not seen for long; until somebody has spoken, only the many too many."""
+        gone = [p for p, seen in self._people.items() if time_s - seen.recent[-1].time_s > RECENT_S]
+        gone.sort(key=lambda person: self._people[person].count)
+        too_many = len(gone) if self._heard_anyone else max(len(self._people) - MAX_PEOPLE, 0)
+        for person in gone[:too_many]:
+            del self._people[person]
 
     def _listen(self, time_s: float, samples: npt.NDArray[np.float32]) -> None:
         if not len(samples):
             return
         self._sound.append((time_s, samples))
-        while time_s - self._sound[0][0] > RECENT_S:
-            self._sound.popleft()
+        self._sound_samples += len(samples)
+        while self._sound_samples - len(self._sound[0][1]) > RECENT_S * SAMPLE_RATE_HZ:
+            self._sound_samples -= len(self._sound.popleft()[1])
         self._note(self._vad.push(time_s, samples))
 
     def _note(self, utterances: list[Utterance]) -> None:
@@ -318,6 +326,11 @@ def as_mono(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise InputError("Expected finite audio samples, got NaN or infinity.")
     return array.astype(np.float32, copy=False)
+
+
+def _check_time(time_s: float, newest_s: float) -> None:
+    if not np.isfinite(time_s) or time_s < newest_s:
+        raise InputError(f"Expected a time from {newest_s:g} s on, got {time_s:g} s.")
 
 
 def _attention(frames: list[_FaceFrame], weights: Floats, voice: VoiceView | None) -> Attention:

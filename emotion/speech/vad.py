@@ -16,7 +16,7 @@ __all__ = ["Utterance", "UtteranceDetector", "VadConfig", "voice_quality"]
 
 FRAME_S = 0.02
 SAMPLES_PER_FRAME = round(SAMPLE_RATE_HZ * FRAME_S)
-MAX_GAP_S = 0.5
+MAX_GAP_S = 0.1
 
 
 @dataclass(frozen=True)

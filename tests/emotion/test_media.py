@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -101,3 +103,37 @@ def test_a_wrong_rate_is_refused_with_its_value(rate_hz):
 def test_nothing_heard_or_seen_shows_in_a_repr():
     assert "0.3" not in repr(Sound(0.0, tone()))
     assert "array" not in repr(Picture(0.0, np.zeros((2, 2, 3), np.uint8)))
+
+
+def test_a_gap_in_a_sound_track_stays_a_gap(tmp_path):
+    with av.open(str(tmp_path / "gap.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        pcm = (tone(1.0) * 32767).astype(np.int16)
+        for start_s in (0, 10):
+            frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, start_s * 16_000
+            frame.time_base = Fraction(1, 16_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    sounds = list(read_media(tmp_path / "gap.mkv"))
+    assert sum(len(s.samples) for s in sounds) == 32_000
+    assert [s.time_s for s in sounds if 1.0 <= s.time_s < 10.0] == []
+    assert sounds[-1].time_s + len(sounds[-1].samples) / 16_000 == pytest.approx(11.0, abs=0.01)
+
+
+def test_a_picture_that_lies_on_its_side_is_set_upright(tmp_path):
+    upright = Image.new("RGB", (60, 40))
+    upright.paste((255, 0, 0), (0, 0, 30, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise to show
+    upright.rotate(90, expand=True).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+    (picture,) = list(read_media(tmp_path / "phone.jpg"))
+    assert picture.rgb.shape == (40, 60, 3)
+    assert picture.rgb[5, 5, 0] > 200
+    assert picture.rgb[35, 55, 0] < 50
+
+
+def test_a_name_that_looks_like_an_address_is_a_file(tmp_path):
+    soundfile.write(tmp_path / "voice.wav", tone(0.5), 16_000)
+    (tmp_path / "voice.wav").rename(tmp_path / "12:30.wav")
+    assert sum(len(s.samples) for s in read_media(tmp_path / "12:30.wav")) == 8_000

@@ -179,3 +179,33 @@ def test_ten_minutes_of_stream_run_in_constant_memory(recognizer, clip):
             sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert sizes[1] < sizes[0] * 1.1 + 200_000
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf"), 4.0])
+def test_a_time_that_does_not_go_on_is_refused(recognizer, clip, time_s):
+    frames, wave = clip
+    live = recognizer.stream()
+    live.push_frame(5.0, frames[0])
+    live.push_audio(5.0, wave[:160], SAMPLE_RATE_HZ)
+    with pytest.raises(InputError, match=r"from 5 s on"):
+        live.push_frame(time_s, frames[0])
+    with pytest.raises(InputError, match=r"from 5 s on"):
+        live.push_audio(time_s, wave[:160], SAMPLE_RATE_HZ)
+    assert live.now().time_s == pytest.approx(5.01)
+
+
+def test_a_silent_stream_forgets_faces_that_come_and_go(recognizer, astronaut, on_canvas):
+    live = recognizer.stream()
+    shown = on_canvas(astronaut.resize((200, 200)), 320, 240)
+    blank = np.zeros((240, 320, 3), np.uint8)
+    for visit in range(40):
+        live.push_frame(100.0 * visit, shown)
+        live.push_frame(100.0 * visit + 50, blank)
+    assert len(live.close()) <= 17
+
+
+def test_sound_whose_time_stands_still_is_not_kept_for_ever(recognizer):
+    live = recognizer.stream()
+    for _ in range(120):
+        live.push_audio(0.0, np.zeros(SAMPLE_RATE_HZ, np.float32), SAMPLE_RATE_HZ)
+    assert len(live.take_audio(0.0, 1.0)) <= 32 * SAMPLE_RATE_HZ
