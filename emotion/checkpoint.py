@@ -152,8 +152,9 @@ def read(folder: str | Path) -> Stored:
 
 
 def _config(folder: Path) -> dict[str, Any]:
+    content = _bytes(folder / CONFIG_FILE)  # its error is a ValueError too
     try:
-        config = json.loads(_bytes(folder / CONFIG_FILE))
+        config = json.loads(content)
     except ValueError as error:
         raise CheckpointError(
             f"Expected JSON in {folder / CONFIG_FILE}, got what fails with: {error}."

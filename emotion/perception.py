@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ BUNDLED: Final = Path(__file__).parent / "weights"
 
 Floats = npt.NDArray[np.float32]
 
+_CALIBRATED = ("face", "voice", "fusion")
 _FACES_PER_BATCH = 256
 
 
@@ -92,10 +93,7 @@ class Perception:
         self._face = cast(FaceCNN, self._load("face"))
         self._voice = cast(AttentionFCN, self._load("voice"))
         self._fusion = cast(AttentionFBP, self._load("fusion"))
-        self._temperatures = {
-            name: checkpoint.read(folder / name).training["temperature"]
-            for name in ("face", "voice", "fusion")
-        }
+        self._temperatures = {name: self._temperature(name) for name in _CALIBRATED}
 
     @cached_property
     def detector(self) -> FaceDetector:
@@ -184,6 +182,12 @@ class Perception:
             raise CheckpointError(f"Expected a checkpoint in {str(folder)!r}, found no folder.")
         model: torch.nn.Module = checkpoint.load(folder)
         return model.to(self.device)
+
+    def _temperature(self, name: str) -> Any:
+        training = checkpoint.read(self.folder / name).training
+        if "temperature" not in training:
+            raise CheckpointError(f"Expected a temperature in {self.folder / name}, got none.")
+        return training["temperature"]
 
     def _calibrated(self, model: str, logits: Tensor, head: str | None = None) -> Floats:
         """(…, emotion) → probabilities of the same shape."""

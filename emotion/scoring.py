@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from emotion import checkpoint
 from emotion.calibration import UNCLEAR_BELOW, calibrated_probabilities, fit_temperature
-from emotion.errors import CheckpointError, CorpusError
+from emotion.errors import CheckpointError, CorpusError, InputError
 from emotion.labels import EMOTIONS, Emotion
 from emotion.metrics import (
     confusion_matrix,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["CORPORA", "Predictions", "bootstrap_interval", "report", "score"]
 
 CORPORA = ("emodb", "fer2013", "ferplus", "goemotions", "paired", "ravdess", "tess")
+SPLIT_CORPORA = ("fer2013", "ferplus", "goemotions")
 RESAMPLES = 1000
 SEED = 1
 
@@ -79,6 +80,7 @@ def score(
 
     Raises:
         CorpusError: If the corpus is unknown or missing, or the model has heard all its speakers.
+        InputError: If a split or a baseline is asked of a corpus that has none.
         CheckpointError: If the checkpoint is missing, damaged or of another kind.
     """
     if corpus not in CORPORA:
@@ -89,6 +91,10 @@ def score(
         "goemotions": _score_words,
         "paired": _score_paired,
     }.get(corpus, _score_voices)
+    if baseline and scorer is not _score_voices:
+        raise InputError(f"Expected a corpus of voices for a baseline, got {corpus!r}.")
+    if split is not None and corpus not in SPLIT_CORPORA:
+        raise InputError(f"Expected no split for {corpus}, got {split!r}.")
     request = _Request(corpus, root, split, model, tuple(emotions), baseline, cache)
     return {"corpus": corpus} | scorer(request)
 

@@ -62,7 +62,7 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     score = commands.add_parser(
         "score",
         help="score a model on a corpus",
-        description="Score a model on a corpus, with 95 %% bootstrap intervals. Voices are scored "
+        description="Score a model on a corpus, with 95 % bootstrap intervals. Voices are scored "
         "on speakers the model was not trained on, and on no others.",
     )
     score.add_argument(
@@ -111,6 +111,16 @@ def _root(args: argparse.Namespace) -> Path:
     return Path(root)
 
 
+def _check_writable(file: Path) -> None:
+    """Find out before an hour of work whether its result can be kept."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a"):
+            pass
+    except OSError as error:
+        raise InputError(f"Expected a file to write at {file}, got: {error.strerror}.") from error
+
+
 def _train(args: argparse.Namespace) -> int:
     from emotion.checkpoint import bundled
     from emotion.corpora.archive import default_cache
@@ -118,6 +128,10 @@ def _train(args: argparse.Namespace) -> int:
     if args.epochs is not None and args.epochs < 1:
         raise InputError(f"Expected at least one epoch, got {args.epochs}.")
     root, out = _root(args), args.out or Path("runs") / args.recipe
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Expected a folder to write at {out}, got: {error.strerror}.") from error
     common: dict[str, Any] = {"cache": args.cache or default_cache(), "resume": args.resume}
     if args.recipe == "face":
         from emotion.training.face import train_face
@@ -170,6 +184,8 @@ def _score(args: argparse.Namespace) -> int:
     from emotion.corpora.archive import default_cache
     from emotion.scoring import score
 
+    if args.json:
+        _check_writable(args.json)
     found = score(
         args.corpus,
         _root(args),
@@ -179,10 +195,9 @@ def _score(args: argparse.Namespace) -> int:
         baseline=args.baseline,
         cache=args.cache or default_cache(),
     )
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
     print("\n".join(_lines(found)))
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2) + "\n")
     return 0
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from emotion import EMOTIONS, CorpusError, InputError, checkpoint
+from emotion import EMOTIONS, CorpusError, EmotionError, InputError, checkpoint
 from emotion.corpora.goemotions import EKMAN
 from emotion.training import recipes
 from emotion.training.cli import add_commands
@@ -85,3 +85,27 @@ def test_unknown_speakers_are_told(attune, data_root, tmp_path):
             "--without-speakers", "ravdess:99", "--cache", tmp_path / "cache",
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["score", "fer2013", "--baseline"], "corpus of voices"),
+        (["score", "tess", "--split", "Nope"], "no split for tess"),
+        (["score", "fer2013", "--json", "FILE/x.json"], "file to write"),
+        (["score", "fer2013", "--model", "FILE"], "checkpoint file"),
+        (["train", "words", "--out", "FILE"], "folder to write"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_it_is_begun(tmp_path, attune, arguments, wanted):
+    (tmp_path / "FILE").write_text("in the way")
+    (tmp_path / "root").mkdir()
+    given = [a.replace("FILE", str(tmp_path / "FILE")) for a in arguments]
+    with pytest.raises(EmotionError, match=wanted):
+        attune(*given, "--data", tmp_path / "root")
+
+
+def test_help_is_not_formatted_twice(attune, capsys):
+    with pytest.raises(SystemExit):
+        attune("score", "--help")
+    assert "95 % bootstrap" in " ".join(capsys.readouterr().out.split())
