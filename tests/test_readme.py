@@ -44,3 +44,15 @@ def test_every_file_the_readme_links_to_exists():
     links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
     assert [link for link in links if not (ROOT / link).exists()] == []
     assert links
+
+
+def test_every_score_of_the_readme_is_in_the_card():
+    card = (ROOT / "emotion" / "weights" / "MODEL_CARD.md").read_text()
+    rows = [
+        line.split("|")[2]
+        for line in README.splitlines()
+        if line.startswith(("| faces", "| voice", "| words"))
+    ]
+    figures = [figure for row in rows for figure in re.findall(r"\d+\.\d", row)]
+    assert len(figures) == 10
+    assert [figure for figure in figures if figure not in card] == []
