@@ -46,7 +46,7 @@ def train_dialogue(args: argparse.Namespace) -> int:
 
     Raises:
         CorpusError: If there is no data folder or a corpus is missing.
-        InputError: If the out folder holds a run that was not to be resumed.
+        InputError: If the out folder is a file, or holds a run that was not to be resumed.
     """
     from dialogue.errors import CorpusError, InputError
     from dialogue.models.base import pick_device
@@ -54,6 +54,9 @@ def train_dialogue(args: argparse.Namespace) -> int:
 
     if args.data is None:
         raise CorpusError("Expected --data FOLDER or the environment's ATTUNE_DATA, got neither.")
+    there = next(path for path in (args.out, *args.out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"Expected a folder for --out, got {args.out}, where {there} is a file.")
     recipe = Recipe()
     prepared = prepare(Path(args.data), args.out / "cache", recipe)
     run = Run(prepared, recipe, args.out, pick_device("auto"))

@@ -53,13 +53,27 @@ _DANGER: Final = re.compile(
     r"better off without me\b",
     re.IGNORECASE,
 )
-_NOT_MEANT: Final = re.compile(
-    r"\b(?:not|never|n't|no longer|without)(?: \w+){0,4} "
-    r"(?:kill|hurt|harm|cut|end|tak|suicid|commit|contemplat|attempt|consider|plan|feel)\w*"
-    r"|\b(?:die|dead|kill\w* my ?self|hang\w* my ?self)(?: \w+){0,2} "
-    r"(?:of|from|with|laughing|trying|at the gym|training)\b",
+_VERB: Final = re.compile(
+    r"\b(?:kill|hang|shoot|drown|cut|hurt|harm|end|tak|finish|commit|suicid)", re.IGNORECASE
+)
+# Spoken words come without commas, so a "not" counts only where nothing but these words stands
+# between it and the verb: "I am not okay I want to ..." denies nothing.
+_DENIED: Final = re.compile(
+    r"(?:\b(?:not|never|without|no longer|dont|wont|didnt|wouldnt)|n't)"
+    r"(?: (?:really|actually|ever|currently|a|any|the|have|had|be|been|being|will|would|could|to|of"
+    r"|on|about|going|gonna|want(?:ed|ing)?|wanna|need|wish|mean|intend(?:ing)?|intention"
+    r"|try(?:ing)?|tried|plan(?:s|ned|ning)?|think(?:ing)?|thoughts?|consider(?:ed|ing)?"
+    r"|contemplat(?:e|ed|ing)|attempt(?:ed|ing)?|feel(?:ing)? like|urge))* $",
     re.IGNORECASE,
 )
+_FIGURE: Final = re.compile(
+    r"(?:die|dead|my ?self)"
+    r"(?: (?:laughing|trying|(?:in )?training|at the gym)"
+    r"|(?: \w+){0,2} (?:of|from|with) (?:\w+ )?"
+    r"(?:laugh\w*|embarrass\w*|shame|boredom|joy|cringe))\b",
+    re.IGNORECASE,
+)
+_FIRST_PERSON: Final = re.compile(r"\b(?:i|im|me|my|my ?self|m[sy]elf)\b", re.IGNORECASE)
 _OTHERS: Final = re.compile(
     r"\b(?:he|she|they|who|friend|brother|sister|uncle|cousin|man|woman|guy|girl|boy|kid|neighbou?r"
     r"|student|mother|father|mom|dad|people|someone|somebody)\b[^.?!]{0,30}$",
@@ -78,12 +92,14 @@ def is_crisis(text: str) -> bool:
 
 
 def _is_meant(text: str, match: re.Match[str]) -> bool:
-    around = text[max(0, match.start() - 40) : match.end() + 30]
-    if _NOT_MEANT.search(around) and not re.match(r"(?:i )?do", match[0], re.IGNORECASE):
+    verb = _VERB.search(match[0])
+    before_verb = text[: match.start() + (verb.start() if verb else 0)]
+    if _DENIED.search(before_verb) or _FIGURE.search(text[match.start() : match.end() + 30]):
         return False
+    if _FIRST_PERSON.search(match[0]):
+        return True
     before = text[: match.start()]
-    said_of_others = _OTHERS.search(before) and not re.search(r"\bi\b", before[-30:], re.IGNORECASE)
-    return not said_of_others or "my" in match[0].lower()
+    return not _OTHERS.search(before) or bool(re.search(r"\bi\b", before[-30:], re.IGNORECASE))
 
 
 def crisis_answer() -> str:

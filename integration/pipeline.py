@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Final, Protocol
 
 import numpy as np
@@ -139,8 +138,8 @@ class Pipeline:
         self._clock = clock or MonotonicClock()
         self._bounds = bounds or Bounds()
         self._inbox = Inbox(self._bounds)
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._open_jobs: list[_Job] = []
+        self._waiting: list[_Job] = []  # at most one a turn
+        self._working: _Job | None = None
         self._session = Session()
         self._lock = threading.Condition()  # notified of every change
         self._threads: tuple[threading.Thread, ...] = ()
@@ -191,7 +190,7 @@ class Pipeline:
             raise IntegrationError("Expected some words to answer, got an empty text.")
         with self._lock:
             turn = self._open(TurnOpened(self._session.next_turn, "typed", text.strip()))
-            if turn is not None:
+            if turn is not None and self._session.readiness != "failed":
                 self._inbox.put_typed(Typed(turn))
 
     def correct(self, turn: int, emotion: Emotion) -> None:
@@ -204,8 +203,9 @@ class Pipeline:
     def stop(self) -> None:
         """Stop the answer that is being given."""
         with self._lock:
-            for job in self._open_jobs:
-                job.cancel.set()
+            for job in (self._working, *self._waiting):
+                if job is not None:
+                    job.cancel.set()
 
     def forget(self) -> None:
         """Delete everything said and seen; consent and switches stay."""
@@ -220,8 +220,9 @@ class Pipeline:
             self._closed = True
             self.stop()
             self._inbox.close()
-            self._jobs.put(None)
+            self._waiting = []
             self._session = Session(next_turn=self._session.next_turn)
+            self._lock.notify_all()
 
     def join(self, timeout_s: float = 10.0) -> bool:
         """Wait until both threads have ended; return whether they have."""
@@ -284,9 +285,18 @@ class Pipeline:
 
     def _enqueue(self, job: _Job) -> None:
         with self._lock:
+            if self._session.readiness == "failed":
+                return  # nobody is there to take it
             self.stop()  # whoever speaks again wants no answer to what came before
-            self._open_jobs.append(job)
-            self._jobs.put(job)
+            self._waiting = [*(old for old in self._waiting if old.turn != job.turn), job]
+            self._lock.notify_all()
+
+    def _next_job(self) -> _Job | None:
+        with self._lock:
+            self._working = None
+            self._lock.wait_for(lambda: self._closed or bool(self._waiting))
+            self._working = None if self._closed else self._waiting.pop(0)
+            return self._working
 
     # -- the perceiving thread --------------------------------------------------------------------
 
@@ -352,13 +362,11 @@ class Pipeline:
     # -- the answering thread ---------------------------------------------------------------------
 
     def _answer(self, parts: Parts) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next_job()) is not None:
             try:
                 self._answer_one(parts, job)
             except Exception as error:
                 self._happen(TurnFailed(job.turn, _sentence("This could not be answered", error)))
-            with self._lock:
-                self._open_jobs.remove(job)
             del job  # nor what was said
 
     def _answer_one(self, parts: Parts, job: _Job) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
 from dialogue.conditioning import condition
@@ -37,6 +38,7 @@ class EmotionAwareAgent(Generic[Answer]):
     ) -> None:
         self._reply = reply
         self._talk = [] if system is None else [Message("system", system)]
+        self._heard: Callable[[], Generator[str] | None] = lambda: None
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -46,8 +48,9 @@ class EmotionAwareAgent(Generic[Answer]):
     def respond(self, text: str, estimate: EmotionEstimate | None) -> Answer:
         """Call the agent at once and return what it returned.
 
-        An answer becomes part of the talk when it is a text, or an iterator that was read to its
-        end. An agent that raises leaves the talk as it was.
+        An answer becomes part of the talk when it is a text. Of an iterator, what was read of it
+        does: at its end, or when it is closed, given up, fails, or the next call comes, which
+        closes it. An agent that raises leaves the talk as it was.
 
         Args:
             text: What the person said.
@@ -56,22 +59,32 @@ class EmotionAwareAgent(Generic[Answer]):
         Raises:
             InputError: If the text is empty.
         """
+        self._stop_listening()
         talk = [*self._talk, Message("user", text, to_affect(estimate))]
         answer = self._reply([message.to_dict() for message in condition(talk)])
         self._talk = talk
         if isinstance(answer, str):
             self._remember(answer)
         elif isinstance(answer, Iterator):
-            return self._listening(answer)  # type: ignore[return-value]  # an iterator as well
+            listening = self._listening(answer)
+            self._heard = weakref.ref(listening)  # whoever gives it up ends it at once
+            return listening  # type: ignore[return-value]  # an iterator as well
         return answer
+
+    def _stop_listening(self) -> None:
+        listening = self._heard()
+        if listening is not None:
+            listening.close()
 
     def _remember(self, answer: str) -> None:
         if answer.strip():
             self._talk.append(Message("assistant", answer))
 
-    def _listening(self, pieces: Iterator[str]) -> Iterator[str]:
+    def _listening(self, pieces: Iterator[str]) -> Generator[str]:
         heard = []
-        for piece in pieces:
-            heard.append(piece)
-            yield piece
-        self._remember("".join(heard))
+        try:
+            for piece in pieces:
+                heard.append(piece)
+                yield piece
+        finally:
+            self._remember("".join(heard))

@@ -39,7 +39,7 @@ class Settings:
             frame takes ten times as long.
 
     Raises:
-        IntegrationError: If a folder does not exist, or a value is out of its range.
+        IntegrationError: If a folder does not exist, or a value is out of its range or no URL.
     """
 
     model: str | None = None
@@ -53,6 +53,12 @@ class Settings:
             raise IntegrationError(
                 f"Expected a folder of emotion weights, got {str(self.emotion_weights)!r}."
             )
+        try:
+            self.words_go_to  # noqa: B018  # asks whether the URL can be read at all
+        except ValueError as error:
+            raise IntegrationError(
+                f"Expected a dialogue model (hub id, folder or URL), got {self.model!r}."
+            ) from error
         if self.device not in get_args(Device):
             raise IntegrationError(f"Expected device auto, cpu or cuda, got {self.device!r}.")
         if self.threads is not None and self.threads < 1:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
 import numpy as np
@@ -26,6 +29,7 @@ __all__ = [
 
 DECODE_TIMEOUT_S: Final = 60.0
 OFFLINE: Final = "pocketsphinx"
+HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 
 Decoder = subprocess.Popen[bytes]
 
@@ -99,16 +103,18 @@ class WhisperTranscriber:
     """
 
     def __init__(self, name: str, device: str = "cpu") -> None:
+        sentence = f"Expected a speech recognition model (hub id or folder), got {name!r}."
+        if not (HUB_ID.fullmatch(name) or Path(name).is_dir()):
+            raise TranscriptionError(sentence)  # the hub need not be asked
         from transformers import pipeline
 
         try:
-            self._recognize: Callable[..., Any] = pipeline(
-                "automatic-speech-recognition", model=name, device=device
-            )
+            with _quiet_hub():
+                self._recognize: Callable[..., Any] = pipeline(
+                    "automatic-speech-recognition", model=name, device=device
+                )
         except (OSError, ValueError, KeyError) as error:
-            raise TranscriptionError(
-                f"Expected a speech recognition model (hub id or folder), got {name!r}."
-            ) from error
+            raise TranscriptionError(sentence) from error
 
     def transcribe(self, samples: npt.NDArray[np.float32]) -> str:
         """Write down one utterance; see `Transcriber.transcribe`."""
@@ -138,6 +144,18 @@ def load_transcriber(name: str | None = None, *, device: str = "cpu") -> Transcr
     if name in (None, OFFLINE):
         return PocketSphinxTranscriber()
     return WhisperTranscriber(str(name), device)
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    # where there is no network the hub's client reports every try; one sentence says it in the end
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _check(samples: npt.NDArray[np.float32]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,8 +20,10 @@ from fastapi.staticfiles import StaticFiles
 from integration.errors import IntegrationError
 from integration.pipeline import Parts
 from ui import view
+from ui.guard import Guard
 from ui.handlers import MAX_TEXT, serve_socket
 from ui.rooms import Rooms
+from ui.texts import TOO_LONG
 
 __all__ = ["build_app"]
 
@@ -37,7 +39,11 @@ HEAD: Final = (
 
 
 def build_app(
-    parts: Future[Parts], *, rooms: Rooms | None = None, words_go_to: str | None = None
+    parts: Future[Parts],
+    *,
+    rooms: Rooms | None = None,
+    words_go_to: str | None = None,
+    hosts: Collection[str] | None = None,
 ) -> FastAPI:
     """Build the server: the page at `/`, its socket at `/media/{token}`.
 
@@ -45,9 +51,11 @@ def build_app(
         parts: The models, possibly still loading; the page can be used meanwhile.
         rooms: Where the talks are kept; new ones by default.
         words_go_to: Host that a remote dialogue model runs on, or None where it runs here.
+        hosts: Names the server may be called by; None for any.
     """
-    kept = rooms or Rooms.of(parts)
+    kept = Rooms.of(parts) if rooms is None else rooms  # empty ones are false
     app = FastAPI(lifespan=_sweeping(kept), docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard, hosts=hosts)
     app.mount("/attune", StaticFiles(directory=STATIC))
 
     @app.websocket("/media/{token}")
@@ -162,6 +170,8 @@ class _Actions:
         self._pipeline(token).consent(camera=False, microphone=False)
 
     def say(self, token: str, text: str) -> str:
+        if len(text) > MAX_TEXT:  # only the browser keeps to the text box's own bound
+            raise gr.Error(TOO_LONG.format(most=MAX_TEXT, got=len(text)), print_exception=False)
         if text.strip():
             self._pipeline(token).say(text)
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import ipaddress
 import os
 import socket
@@ -72,6 +73,9 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     chat.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     chat.add_argument("--host", default=LOOPBACK, help="address to serve on (default: %(default)s)")
     chat.add_argument("--port", type=int, default=7860, help="0 for any (default: %(default)s)")
+    chat.add_argument(
+        "--public-name", metavar="NAME", help="name by which a proxy on this machine serves it"
+    )
     chat.set_defaults(run=_chat)
 
 
@@ -81,7 +85,7 @@ def _chat(args: argparse.Namespace) -> int:
     threads = max(1, (os.cpu_count() or 2) // 2)  # face and answer are computed side by side
     settings = Settings(args.model, args.asr, args.emotion_weights, args.device, threads)
     with _listening(args.host, args.port) as listener:
-        return _serve(settings, listener)
+        return _serve(settings, listener, args.public_name)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -101,7 +105,7 @@ def _listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(settings: Settings, listener: socket.socket) -> int:
+def _serve(settings: Settings, listener: socket.socket, public_name: str | None) -> int:
     print("Starting …", flush=True)
     from ui.server import serve  # takes two seconds
 
@@ -116,6 +120,7 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
             announce=lambda: print(
                 f"Attune is at http://{shown}:{port}  (Ctrl+C ends it)", flush=True
             ),
+            public_name=public_name,
         )
     except KeyboardInterrupt:
         print("\nEverything said is deleted. Goodbye.")
@@ -129,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; those of the process by default.
     """
     args = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
         code: int = args.run(args)
         sys.stdout.flush()

@@ -42,8 +42,11 @@ NOT_DRAWN: Final = 1011
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:
-    """Say whether a socket was opened by a page of this very server, not by a foreign one."""
-    origin = urlsplit(headers.get("origin", ""))
+    """Say whether a page of this very server asks, not a foreign one."""
+    try:
+        origin = urlsplit(headers.get("origin", ""))
+    except ValueError:
+        return False
     return bool(origin.netloc) and origin.netloc == headers.get("host")
 
 
@@ -120,7 +123,7 @@ def obey(pipeline: Pipeline, message: str) -> None:
                 pipeline.correct(int(order["turn"]), order["emotion"])
             case kind:
                 raise IntegrationError(f"Expected an order to switch or correct, got {kind!r}.")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrationError("Expected an order this page knows, got another message.") from error
 
 
@@ -144,7 +147,8 @@ class Screen:
         """Return what to change, as JSON; None where nothing has changed."""
         if session is self._session:
             return None
-        before, page = self._page, render(session)
+        before, shown = self._page, self._session
+        page = render(session, (shown, before) if shown and before else None)
         self._session, self._page = session, page
         change = {
             "screen": page.screen,

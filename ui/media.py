@@ -15,7 +15,7 @@ import struct
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from integration.errors import IntegrationError
 from integration.events import Frame, Sound
@@ -60,7 +60,8 @@ def read_media(message: bytes) -> Frame | Sound:
 
 def _picture(time_s: float, jpeg: bytes) -> Frame:
     try:
-        with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as picture:
+        # not Image.open, which has a bound of its own, far higher, that it warns of and raises for
+        with JpegImageFile(io.BytesIO(jpeg)) as picture:
             if max(picture.size) > MAX_SIDE:  # known from the header, before anything is decoded
                 raise MediaMessageError(
                     f"Expected a picture of at most {MAX_SIDE} pixels a side, got {picture.size}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ import uvicorn
 from integration.pipeline import Parts
 from integration.settings import Settings, load_in_background
 from ui.app import build_app
+from ui.guard import LOCAL_NAMES
 from ui.media import MAX_MESSAGE_BYTES
 
 __all__ = ["serve"]
@@ -18,13 +20,19 @@ __all__ = ["serve"]
 GOODBYE_S = 2
 
 
-def serve(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
+def serve(
+    settings: Settings,
+    listener: socket.socket,
+    announce: Callable[[], None],
+    public_name: str | None = None,
+) -> None:
     """Serve until the process is told to end.
 
     Args:
         settings: Which models to load.
         listener: A bound socket.
         announce: Called once the page can be opened.
+        public_name: Name by which a proxy on this machine serves the page, if any does.
 
     Raises:
         EmotionError: If the recogniser cannot be loaded; the server has ended by then.
@@ -33,7 +41,7 @@ def serve(settings: Settings, listener: socket.socket, announce: Callable[[], No
     """
     loaded: Future[Parts] = Future()
     config = uvicorn.Config(
-        build_app(loaded, words_go_to=settings.words_go_to),
+        build_app(loaded, words_go_to=settings.words_go_to, hosts=_hosts(listener, public_name)),
         log_level="warning",
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # pictures are packed already
@@ -52,6 +60,14 @@ def serve(settings: Settings, listener: socket.socket, announce: Callable[[], No
         _close(loaded)
     if loaded.done():
         loaded.result()
+
+
+def _hosts(listener: socket.socket, public_name: str | None) -> frozenset[str] | None:
+    # To an address of this machine alone no other name leads honestly, but that of a proxy.
+    address = ipaddress.ip_address(listener.getsockname()[0])
+    if not address.is_loopback:
+        return None
+    return LOCAL_NAMES.union({str(address)}, {public_name.lower()} if public_name else ())
 
 
 class _Server(uvicorn.Server):

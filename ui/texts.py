@@ -27,6 +27,7 @@ __all__ = [
     "STAYS_HERE",
     "SWITCHES",
     "TAGLINE",
+    "TOO_LONG",
     "UNCLEAR",
     "UNHEARD",
     "WORDS_LEAVE",
@@ -99,6 +100,8 @@ UNHEARD: Final = "I heard your voice but could not make out words. Say it again,
 FORGOTTEN: Final = "Everything said and seen so far is deleted."
 FULL: Final = "Too many people are talking here already; please try again later."
 ASLEEP: Final = "This page was away too long and its talk is deleted; reload it to begin anew."
+
+TOO_LONG: Final = "Please write at most {most} characters at a time; these were {got}."
 
 SWITCHES: Final[Mapping[Channel, str]] = {"camera": "Camera", "microphone": "Microphone"}
 

@@ -59,9 +59,14 @@ class Page:
     turns: Mapping[int, str] = field(repr=False)
 
 
-def render(session: Session) -> Page:
-    """Show a session."""
-    newest = session.turns[-1].id if session.turns else None
+def render(session: Session, before: tuple[Session, Page] | None = None) -> Page:
+    """Show a session.
+
+    Args:
+        session: The session.
+        before: An earlier one and how it was shown; turns of it that are still the same are not
+            drawn again. They are compared by identity, which a long talk needs many times a second.
+    """
     return Page(
         screen="talk" if session.consented else "consent",
         devices={"camera": session.camera, "microphone": session.microphone},
@@ -74,8 +79,20 @@ def render(session: Session) -> Page:
             "notice": _notice(session),
             "greeting": _greeting(session),
         },
-        turns={turn.id: render_turn(turn, newest=turn.id == newest) for turn in session.turns},
+        turns=_turns(session, *(before or (None, None))),
     )
+
+
+def _turns(session: Session, before: Session | None, page: Page | None) -> dict[int, str]:
+    kept: dict[int, str] = {}
+    if before is not None and page is not None:
+        # the newest turn of either begins unfolded, which another one does not
+        pairs = zip(session.turns[:-1], before.turns[:-1], strict=False)
+        kept = {turn.id: page.turns[turn.id] for turn, old in pairs if turn is old}
+    return {
+        turn.id: kept.get(turn.id) or render_turn(turn, newest=turn is session.turns[-1])
+        for turn in session.turns
+    }
 
 
 # -- the parts that never change ------------------------------------------------------------------

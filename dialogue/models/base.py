@@ -80,9 +80,18 @@ def load_model(
         return Guarded(BundledModel.load(WEIGHTS, device=device, seed=seed))
     if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
         raise ModelError(f"Expected a model's folder, hub id or URL, got {name!r}.")
-    from dialogue.models.local import LocalModel
+    return Guarded(_load_pretrained(name, device, seed))
 
-    return Guarded(LocalModel.load(name, device=device, seed=seed))
+
+def _load_pretrained(name: str, device: Device, seed: int | None) -> DialogueModel:
+    """Load a model of transformers; one that this package trained answers as the bundled one."""
+    from dialogue.models.bundled import ROLE_TOKENS, BundledModel
+    from dialogue.models.local import LocalModel, load_pretrained
+
+    model, tokenizer = load_pretrained(name, pick_device(device))
+    if set(tokenizer.all_special_tokens) >= ROLE_TOKENS:
+        return BundledModel(model.float(), tokenizer, seed=seed)
+    return LocalModel(model, tokenizer, seed=seed)
 
 
 def pick_device(device: Device) -> str:

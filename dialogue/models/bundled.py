@@ -21,8 +21,10 @@ from dialogue.models.base import Device, pick_device
 from dialogue.models.local import encode, load_pretrained
 from dialogue.text import bare, tidy
 
-__all__ = ["WEIGHTS", "BundledDecoding", "BundledModel", "Candidate", "faults"]
+__all__ = ["ROLE_TOKENS", "WEIGHTS", "BundledDecoding", "BundledModel", "Candidate", "faults"]
 
+ROLE_TOKENS: Final = frozenset({"<|start|>", "<|user|>", "<|agent|>", "<|end|>"})
+"""Of the tokenizer that `dialogue.training` makes, by which its models are known."""
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -36,6 +37,9 @@ PLAIN_TEMPLATE: Final = (
 )
 """For models whose tokenizer brings no chat template."""
 PLAIN_STOP: Final = "\nUser:"
+_TURN_TOKENS: Final = 6
+"""What a template writes around a turn, about."""
+_EXISTENCE_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Decoding:
         temperature: Of the softmax; 0 takes the likeliest.
         top_p: Mass of the likeliest tokens that are drawn from (Holtzman et al. 2020).
         most_tokens: Longest answer.
-        context_tokens: Most tokens of the talk that are read.
+        context_tokens: Most tokens that are read; fewer where the model has fewer positions.
         timeout_s: Longest wait for one token.
     """
 
@@ -64,7 +68,8 @@ class LocalModel:
         model: Causal, in evaluation mode, on its device.
         tokenizer: Its own.
         decoding: How words are drawn.
-        seed: Makes answers repeat; None draws new ones each time.
+        seed: Makes answers repeat; None draws new ones each time. Seeded answers are written one
+            after the other, and the process's generator is as before when one ends.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class LocalModel:
         self._tokenizer = tokenizer
         self._decoding = decoding
         self._seed = seed
+        self._most_tokens, self._context_tokens = _room(model, decoding)
         self._plain = tokenizer.chat_template is None
         if self._plain:
             tokenizer.chat_template = PLAIN_TEMPLATE
@@ -107,8 +113,10 @@ class LocalModel:
     def _answer(
         self, messages: list[Message], affect: UserAffect | None, cancel: threading.Event
     ) -> Iterator[str]:
-        noted = trim(condition(messages, affect), self._decoding.context_tokens, self._count)
-        ids = encode(self._tokenizer, self._with_persona(noted)).to(self._model.device)
+        noted = self._with_persona(condition(messages, affect))
+        ids = encode(self._tokenizer, trim(noted, self._context_tokens, self._count))
+        # One turn alone may be too long: its end is nearest to what is to be answered.
+        ids = ids[:, -self._context_tokens :].to(self._model.device)
         streamer = TextIteratorStreamer(
             self._tokenizer,
             skip_prompt=True,
@@ -117,7 +125,7 @@ class LocalModel:
         )
         stop = threading.Event()
         worker = _Worker(
-            self._model, self._settings(ids, streamer, _AnySet(cancel, stop)), streamer
+            self._model, self._settings(ids, streamer, _AnySet(cancel, stop)), streamer, self._seed
         )
         worker.start()
         try:
@@ -140,7 +148,7 @@ class LocalModel:
         return {
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),
-            "max_new_tokens": self._decoding.most_tokens,
+            "max_new_tokens": self._most_tokens,
             "do_sample": sampling,
             "pad_token_id": self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
             "streamer": streamer,
@@ -149,12 +157,21 @@ class LocalModel:
         }
 
     def _count(self, text: str) -> int:
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) + _TURN_TOKENS
 
     def _with_persona(self, messages: list[Message]) -> list[Message]:
         if self._plain or any(message.role == "system" for message in messages):
             return messages
         return [Message("system", PERSONA), *messages]
+
+
+def _room(model: Any, decoding: Decoding) -> tuple[int, int]:
+    """Most new tokens and most tokens read, which fit the model's positions together."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if not positions or positions < 2:
+        return decoding.most_tokens, decoding.context_tokens
+    new = min(decoding.most_tokens, positions // 2)
+    return new, min(decoding.context_tokens, positions - new)
 
 
 def load_pretrained(name: str, device: str) -> tuple[Any, Any]:
@@ -168,7 +185,7 @@ def load_pretrained(name: str, device: str) -> tuple[Any, Any]:
         ModelError: If it cannot be had or is no causal language model.
     """
     here = Path(name).is_dir()
-    options = {"local_files_only": here, "trust_remote_code": False}
+    options = {"local_files_only": here or not _is_on_hub(name), "trust_remote_code": False}
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
         with _no_bar() if here else nullcontext():
@@ -176,12 +193,35 @@ def load_pretrained(name: str, device: str) -> tuple[Any, Any]:
             model = AutoModelForCausalLM.from_pretrained(
                 name, dtype=dtype, use_safetensors=True, **options
             )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        what = "a folder with" if here else "the hub id of"
-        raise ModelError(
-            f"Expected {what} a causal language model, tokenizer and safetensors, got {name!r}."
-        ) from error
+    except Exception as error:  # damaged files raise what their reader likes
+        raise _unusable(name) from error
     return model.to(device).eval(), tokenizer
+
+
+def _is_on_hub(name: str) -> bool:
+    """Ask the hub once, shortly; False where only the cache has the model.
+
+    Without this, transformers asks for a minute, with a line on stderr for each try.
+    """
+    cached = isinstance(try_to_load_from_cache(name, "config.json"), str)
+    if "/" not in name and not cached:
+        raise ModelError(
+            f"Expected a model's folder, hub id (organisation/model) or URL, got {name!r}."
+        )
+    try:
+        HfApi().model_info(name, timeout=_EXISTENCE_TIMEOUT_S)
+    except Exception as error:  # the hub's errors and those of its HTTP library share no root
+        if not cached:
+            raise _unusable(name) from error
+        return False
+    return True
+
+
+def _unusable(name: str) -> ModelError:
+    what = "a folder with" if Path(name).is_dir() else "the hub id of"
+    return ModelError(
+        f"Expected {what} a causal language model, tokenizer and safetensors, got {name!r}."
+    )
 
 
 @contextmanager
@@ -230,19 +270,35 @@ class _AnySet(StoppingCriteria):  # type: ignore[misc]
         return torch.full((len(input_ids),), done, device=input_ids.device)
 
 
+_seeded_lock = threading.Lock()
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the process's generator, the only one `generate` draws from, and restore it."""
+    devices = [device] if device.type == "cuda" else []
+    with _seeded_lock, torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
+
+
 class _Worker(threading.Thread):
     """Generates beside the reader, and ends the stream whatever happens."""
 
-    def __init__(self, model: Any, settings: dict[str, Any], streamer: Any) -> None:
+    def __init__(
+        self, model: Any, settings: dict[str, Any], streamer: Any, seed: int | None
+    ) -> None:
         super().__init__(daemon=True)
         self._model = model
         self._settings = settings
         self._streamer = streamer
+        self._seed = seed
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            self._model.generate(**self._settings)
+            with nullcontext() if self._seed is None else _seeded(self._seed, self._model.device):
+                self._model.generate(**self._settings)
         except Exception as error:
             self.error = error
             self._streamer.on_finalized_text("", stream_end=True)

@@ -45,6 +45,14 @@ def test_a_run_is_never_overwritten(small, tmp_path):
         run("--data", small.root, "--out", tmp_path)
 
 
+@pytest.mark.parametrize("inner", ["", "below/it"])
+def test_a_file_as_out_is_refused_before_any_work(tmp_path, inner):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    with pytest.raises(InputError, match=r"Expected a folder for --out, got .*notes\.txt"):
+        run("--data", tmp_path / "nowhere", "--out", file / inner if inner else file)
+
+
 def test_no_data_folder_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.delenv("ATTUNE_DATA", raising=False)
     with pytest.raises(CorpusError, match="Expected --data FOLDER"):

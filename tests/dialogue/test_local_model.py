@@ -1,16 +1,25 @@
 """Any model of transformers: here the smallest there can be, saved to a folder."""
 
 import json
+import shutil
 import threading
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from huggingface_hub import HfApi
+from tokenizers import Tokenizer, models
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from dialogue.affect import UserAffect
 from dialogue.conversation import Message
 from dialogue.errors import InputError, ModelError
 from dialogue.models.base import load_model, pick_device
+from dialogue.models.bundled import BundledModel
 from dialogue.models.local import PLAIN_TEMPLATE, Decoding, LocalModel, encode
 from dialogue.persona import PERSONA
 from dialogue.training import Run, export
@@ -35,6 +44,11 @@ def folder(corpus, tmp_path_factory):
 def parts(folder):
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     return model, AutoTokenizer.from_pretrained(folder)
+
+
+def plain_tokenizer():
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "hello": 1}, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>")
 
 
 class Counter:
@@ -106,6 +120,7 @@ def test_the_note_reaches_the_model_with_the_newest_turn(parts):
     _, tokenizer = parts
     seen = []
     parts[0].register_forward_pre_hook(lambda _, __, named: seen.append(named), with_kwargs=True)
+    parts[0].config.max_position_embeddings = 1024  # of a model that reads more than the tiny one
     LocalModel(*parts, GREEDY).reply(TALK, affect=SAD)
     assert "seems very sad" in tokenizer.decode(seen[0]["input_ids"][0])
 
@@ -130,6 +145,74 @@ def test_a_template_that_refuses_system_messages_gets_none(parts):
 
 def test_a_folder_is_loaded_by_name(folder):
     assert load_model(str(folder), device="cpu").reply(TALK)
+
+
+def test_a_folder_of_our_own_training_answers_as_the_bundled_model(folder):
+    assert isinstance(load_model(str(folder), device="cpu").model, BundledModel)
+
+
+def test_another_models_folder_is_a_local_model(folder, tmp_path):
+    model, tokenizer = LlamaForCausalLM.from_pretrained(folder), plain_tokenizer()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert isinstance(load_model(str(tmp_path), device="cpu").model, LocalModel)
+
+
+def test_a_seed_makes_answers_repeat_and_leaves_the_generator_alone(parts):
+    before = torch.random.get_rng_state()
+    warm = Decoding(temperature=2.0, top_p=1.0, most_tokens=12)
+    first, second, other = (LocalModel(*parts, warm, seed).reply(TALK) for seed in (1, 1, 2))
+    assert first == second != other
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("most_tokens", [12, 500])
+def test_talk_and_answer_fit_the_models_positions(parts, most_tokens):
+    model = parts[0]
+    seen = []
+    model.register_forward_pre_hook(
+        lambda _, __, named: seen.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    talk = [{"role": ("user", "assistant")[i % 2], "content": "hello there " * 20} for i in (0, 1)]
+    talk += [{"role": "user", "content": "hello there " * 300}]
+    LocalModel(*parts, Decoding(temperature=0.0, most_tokens=most_tokens)).reply(talk)
+    assert sum(seen) <= model.config.max_position_embeddings
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"\x00" * 20),
+        ("config.json", b"[]"),
+        ("config.json", b'{"model_type": "llama", "hidden_size": "wide"}'),
+        ("tokenizer.json", b"{}"),
+    ],
+)
+def test_a_damaged_folder_is_one_sentence(folder, tmp_path, file, content):
+    shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("run"))
+    (tmp_path / "copy" / file).write_bytes(content)
+    with pytest.raises(ModelError, match="Expected a folder with a causal language model"):
+        load_model(str(tmp_path / "copy"), device="cpu")
+
+
+def test_a_name_without_an_organisation_is_refused_without_the_network(monkeypatch):
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: pytest.fail("asked the network"))
+    with pytest.raises(ModelError, match=r"Expected a model's folder, hub id \(org.*'nonexistent'"):
+        load_model("nonexistent", device="cpu")
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, capfd):
+    asked = []
+
+    def refuse(_, name, *, timeout):
+        asked.append((name, timeout))
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(HfApi, "model_info", refuse)
+    with pytest.raises(ModelError, match="Expected the hub id of a causal language model"):
+        load_model("nobody/no-such-model", device="cpu")
+    assert asked == [("nobody/no-such-model", 5.0)]
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["no such model!", "/no/such/folder", "ftp://host"])

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -116,6 +117,82 @@ def test_what_is_no_event_is_one_sentence(model, server, monkeypatch):
     monkeypatch.setattr(Handler, "do_POST", lambda self: self._send("data: {broken\n\n"))
     with pytest.raises(ModelError, match="Expected an answer of"):
         model.reply(TALK)
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ('data: {"error": {"message": "out of memory"}}\n\n', "got its error 'out of memory'"),
+        ("data: [DONE]\n\n", "got one without words"),
+        ("data: []\n\n", "an event of type list"),
+        ('data: {"choices": [{"delta": null}]}\n\n', "got one without words"),
+    ],
+)
+def test_a_stream_without_an_answer_is_one_sentence(model, monkeypatch, sent, said):
+    monkeypatch.setattr(Handler, "do_POST", lambda self: self._send(sent))
+    with pytest.raises(ModelError, match=said):
+        model.reply(TALK)
+
+
+def test_a_long_talk_is_sent_from_its_newest_turns(model, server):
+    talk = [{"role": ("user", "assistant")[i % 2], "content": f"{i} " * 300} for i in range(41)]
+    model.reply(talk)
+    sent = server.asked[0][0]["messages"][1:]
+    assert [m["content"] for m in sent] == [m["content"] for m in talk[-len(sent) :]]
+    assert 1 < len(sent) < 12
+
+
+def test_the_key_follows_nobody_to_another_host(model, server, monkeypatch):
+    def redirect(self):
+        self.send_response(302)
+        self.send_header("Location", f"http://localhost:{server.server_port}/elsewhere")
+        self.end_headers()
+
+    followed = []
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
+    monkeypatch.setattr(Handler, "do_POST", redirect)
+    monkeypatch.setattr(Handler, "do_GET", lambda self: followed.append(self.path))
+    with pytest.raises(ModelError, match="got HTTP Error 302"):
+        model.reply(TALK)
+    assert followed == []
+
+
+def test_a_key_that_is_no_header_is_not_repeated(model, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "sec\nret")
+    with pytest.raises(ModelError, match="Expected a key of plain letters") as caught:
+        model.reply(TALK)
+    assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://[bad", "http://x:abc/v1", "http://a b/v1"])
+def test_a_broken_url_is_one_sentence(url, waits):
+    with pytest.raises(ModelError, match="Expected an answer of http"):
+        RemoteModel(url, wait=waits.append)
+    assert waits == []
+
+
+def test_cancelling_does_not_wait_for_a_silent_server(model, monkeypatch):
+    cancel, release = threading.Event(), threading.Event()
+
+    def fall_silent(self):
+        cancel.set()
+        release.wait(20)
+
+    monkeypatch.setattr(Handler, "do_POST", fall_silent)
+    begun = time.monotonic()
+    assert list(model.stream(TALK, cancel=cancel)) == []
+    took_s = time.monotonic() - begun
+    release.set()
+    assert took_s < 5
+
+
+def test_cancelling_ends_the_tries(server):
+    cancel = threading.Event()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    model = RemoteModel(url, wait=lambda _: cancel.set())
+    server.failures = [503, 503, 503]
+    assert list(model.stream(TALK, cancel=cancel)) == []
+    assert len(server.asked) == 1
 
 
 def test_a_url_is_loaded_by_name(server):

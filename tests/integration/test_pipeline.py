@@ -363,3 +363,28 @@ def test_waiting_for_what_never_comes_says_so(models, begin):
 
 def test_the_talk_of_an_unknown_turn_is_empty(models, begin):
     assert messages_of(begin(models.parts()).session, 7) == []
+
+
+def test_of_many_corrections_only_the_newest_waits_for_an_answer(models, begin):
+    loading = Future()
+    pipeline = begin(loading)
+    pipeline.say("hello")
+    for emotion in ("sad", "angry") * 25:
+        pipeline.correct(0, emotion)
+    loading.set_result(models.parts().result())
+    pipeline.wait(is_over())
+    pipeline.say("more")
+    pipeline.wait(is_over(1))
+    asked = [messages[-1].content for messages, _ in models.responder.asked]
+    assert asked.count("hello") <= 2  # the typed turn's own job and the newest correction's
+    assert models.responder.asked[0][1].label == "angry"
+
+
+def test_where_nobody_can_answer_nothing_waits_for_an_answer(begin):
+    loading = Future()
+    pipeline = begin(loading)
+    loading.set_exception(ModelError("Expected a model, got 'nonsense'."))
+    pipeline.say("hello")
+    pipeline.correct(0, "sad")
+    assert pipeline.session.turns[0].correction == "sad"
+    assert pipeline._waiting == []

@@ -84,3 +84,42 @@ def test_the_function_cannot_change_the_talk():
     agent = EmotionAwareAgent(reply=reply)
     agent.respond("Hello.", None)
     assert [m["role"] for m in agent.messages] == ["user", "assistant"]
+
+
+def test_of_an_answer_that_is_given_up_what_was_heard_is_remembered():
+    agent = EmotionAwareAgent(reply=lambda messages: iter(["I ", "hear ", "you."]))
+    for _ in agent.respond("Hello.", None):
+        break
+    assert [m["content"] for m in agent.messages] == ["Hello.", "I "]
+
+
+def test_an_answer_still_open_ends_with_the_next_call():
+    asked = []
+
+    def reply(messages):
+        asked.append(messages)
+        return iter(["I ", "hear ", "you."])
+
+    agent = EmotionAwareAgent(reply=reply)
+    open_still = agent.respond("One.", None)
+    next(open_still)
+    next(open_still)
+    agent.respond("Two.", None)
+    assert [(m["role"], m["content"]) for m in asked[1]] == [
+        ("user", "One."),
+        ("assistant", "I hear "),
+        ("user", "Two."),
+    ]
+    assert list(open_still) == []
+    assert len(agent.messages) == 3
+
+
+def test_an_iterator_that_fails_leaves_what_was_heard():
+    def pieces():
+        yield "I "
+        raise ConnectionError("the server is away")
+
+    agent = EmotionAwareAgent(reply=lambda messages: pieces())
+    with pytest.raises(ConnectionError):
+        list(agent.respond("Hello.", None))
+    assert [m["content"] for m in agent.messages] == ["Hello.", "I "]

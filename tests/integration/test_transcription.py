@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -77,6 +78,33 @@ def test_messages_survive_the_pipe_and_a_cut_one_is_none():
 def test_an_unknown_model_is_refused_by_name(tmp_path):
     with pytest.raises(TranscriptionError, match="nowhere"):
         load_transcriber(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a/b/c", "two words/model", "http://x.example/y"])
+def test_a_name_that_no_model_can_have_is_refused_without_asking_the_hub(name, monkeypatch):
+    def asked(*_, **__):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("transformers.pipeline", asked)
+    with pytest.raises(TranscriptionError, match="hub id or folder"):
+        load_transcriber(name)
+
+
+def test_a_hub_out_of_reach_is_reported_once(monkeypatch, caplog):
+    import huggingface_hub  # noqa: F401  # sets its logger's level when it is first imported
+
+    log = logging.getLogger("huggingface_hub.utils._http")
+    level = log.getEffectiveLevel()
+
+    def unreachable(*_, **__):
+        log.warning("Retrying in 1s [Retry 1/5].")
+        raise OSError("no network")
+
+    monkeypatch.setattr("transformers.pipeline", unreachable)
+    with pytest.raises(TranscriptionError, match="nobody/nothing"):
+        load_transcriber("nobody/nothing")
+    assert caplog.text == ""
+    assert log.getEffectiveLevel() == level
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -96,6 +97,29 @@ def test_missing_emotion_weights_are_one_sentence(tmp_path, capsys):
     assert one_sentence(capsys.readouterr().err)
 
 
+def test_a_model_url_that_cannot_be_read_is_one_sentence(capsys):
+    assert cli.main(["chat", "--model", "http://[bad"]) == 2
+    error = capsys.readouterr().err
+    assert one_sentence(error)
+    assert "http://[bad" in error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_file_name_that_is_not_text_is_printed_all_the_same(tmp_path):
+    picture = os.fsencode(tmp_path) + b"/face\xff.png"
+    with Path(os.fsdecode(picture)).open("wb") as file:
+        Image.fromarray(data.astronaut()).save(file, "PNG")
+    done = subprocess.run(
+        [*COMMAND, "recognize", picture],
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"face\\udcff.png" in done.stdout
+
+
 def test_a_port_in_use_is_one_sentence(capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -140,7 +164,9 @@ def test_serving_ends_quietly_on_ctrl_c():
 
 
 def test_an_address_others_can_reach_is_said_to_be_one(monkeypatch, capsys):
-    monkeypatch.setattr("ui.server.serve", lambda settings, listener, announce: announce())
+    monkeypatch.setattr(
+        "ui.server.serve", lambda settings, listener, announce, public_name: announce()
+    )
     assert cli.main(["chat", "--host", "0.0.0.0", "--port", "0"]) == 0
     assert "HTTPS" in capsys.readouterr().out
     assert cli.main(["chat", "--port", "0"]) == 0

@@ -61,6 +61,7 @@ def jpeg():
         ({"origin": "https://talk.example", "host": "talk.example"}, True),
         ({"origin": "http://evil.example", "host": "127.0.0.1:7860"}, False),
         ({"origin": "http://127.0.0.1:9999", "host": "127.0.0.1:7860"}, False),
+        ({"origin": "http://[bad", "host": "127.0.0.1:7860"}, False),
         ({"origin": "null", "host": "127.0.0.1:7860"}, False),
         ({"host": "127.0.0.1:7860"}, False),
         ({}, False),
@@ -150,6 +151,8 @@ def test_a_device_that_could_not_be_opened_is_off_and_says_why(pipeline):
         '{"kind": "switch", "channel": "camera", "on": false, "problem": "<script>"}',
         '{"kind": "correct", "turn": "x", "emotion": "sad"}',
         '{"kind": "correct", "turn": 0, "emotion": "bored"}',
+        '{"kind": "correct", "turn": 1e999, "emotion": "sad"}',
+        "[" * 1000,
         "9" * 2000,
     ],
 )
@@ -184,7 +187,7 @@ def test_a_new_turn_is_sent_alone(pipeline):
 
 
 def test_a_page_that_cannot_be_drawn_ends_its_socket(client, rooms, monkeypatch, caplog):
-    def broken(session):
+    def broken(session, before):
         raise RuntimeError("a secret cannot be drawn")
 
     monkeypatch.setattr("ui.handlers.render", broken)

@@ -34,6 +34,14 @@ def test_sound_comes_out_as_it_went_in():
     np.testing.assert_allclose(sound.samples, [0, 0.5, -1, 32767 / 32768])
 
 
+def header_says(width, height):
+    """A JPEG whose header promises far more than it holds."""
+    packed = bytearray(jpeg())
+    at = packed.index(b"\xff\xc0") + 5
+    packed[at : at + 4] = struct.pack(">HH", height, width)
+    return bytes(packed)
+
+
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
@@ -45,6 +53,8 @@ def test_sound_comes_out_as_it_went_in():
         (message(1, jpeg()[:200]), "JPEG"),
         (message(1, jpeg(form="PNG")), "JPEG"),
         (message(1, jpeg(width=4000, height=10)), "4000"),
+        (message(1, header_says(10_000, 10_000)), "10000, 10000"),
+        (message(1, header_says(65_500, 65_500)), "65500, 65500"),
         (message(2, b"odd"), "got 3 bytes"),
         (message(2, b"ab", rate_hz=0), "at 0 Hz"),
         (message(2, b"ab", time_s=float("nan")), "nan"),
@@ -53,6 +63,7 @@ def test_sound_comes_out_as_it_went_in():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
+@pytest.mark.filterwarnings("error")
 def test_anything_else_is_refused_in_words(bad, says):
     with pytest.raises(MediaMessageError, match=says):
         read_media(bad)

@@ -249,3 +249,30 @@ def test_the_first_screen_says_where_words_go_when_they_leave():
     elsewhere = text_of(view.consent("llm.example.org"))
     assert "Nothing leaves" not in elsewhere
     assert "sent to llm.example.org" in elsewhere
+
+
+def test_turns_that_are_still_the_same_are_not_drawn_again(talking, monkeypatch):
+    first = talking.turns[0]
+    turns = tuple(dataclasses.replace(first, id=number) for number in range(4))
+    before = dataclasses.replace(talking, turns=turns)
+    page = view.render(before)
+    changed = dataclasses.replace(turns[1], correction="happy")
+    newer = dataclasses.replace(first, id=4)
+    session = dataclasses.replace(before, turns=(turns[0], changed, *turns[2:], newer))
+    whole_page = view.render(session)
+    drawn = []
+    render_turn = view.render_turn
+
+    def noted(turn, *, newest):
+        drawn.append(turn.id)
+        return render_turn(turn, newest=newest)
+
+    monkeypatch.setattr(view, "render_turn", noted)
+    assert view.render(session, (before, page)) == whole_page
+    assert drawn == [1, 3, 4]  # 3 was the newest and folds itself up
+
+
+def test_a_talk_that_was_forgotten_is_not_taken_from_before(talking):
+    page = view.render(talking)
+    forgotten = dataclasses.replace(talking, turns=())
+    assert view.render(forgotten, (talking, page)).turns == {}
