@@ -12,9 +12,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,10 @@ from emotion.labels import EMOTIONS
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Stored", "bundled", "digest", "load", "read", "save", "write"]
+__all__ = ["BUNDLED", "Stored", "bundled", "digest", "load", "read", "save", "write"]
+
+BUNDLED: Final = Path(__file__).parent / "weights"
+"""The weights that come with this package, a checkpoint a folder."""
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -58,7 +60,7 @@ class Stored:
 
 def bundled(name: str) -> Path:
     """Folder of a bundled checkpoint: "face", "voice", "fusion" or "words"."""
-    return Path(str(files("emotion"))) / "weights" / name
+    return BUNDLED / name
 
 
 def save(

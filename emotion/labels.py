@@ -23,7 +23,9 @@ CIRCUMPLEX: Final[dict[Emotion, tuple[float, float]]] = {
     "sad": (-0.63, -0.27),
     "surprise": (0.40, 0.67),
 }
-"""(valence, arousal), each in [-1, 1]: mean ratings of the emotion terms angry, disgusted, fearful,
-happy, sad and surprised in Russell & Mehrabian, "Evidence for a three-factor theory of emotions",
-Journal of Research in Personality 11 (1977), neutral at the origin. They serve where a corpus rates
-no valence or arousal: an estimate's valence and arousal are expectations over its probabilities."""
+"""(valence, arousal), each in [-1, 1], neutral at the origin. The other six are the ratings of
+emotion terms that are commonly quoted from Russell & Mehrabian, "Evidence for a three-factor theory
+of emotions", Journal of Research in Personality 11 (1977); they were taken from such quotations and
+not compared with the paper, whose terms (joyful, anger, ...) differ a little from ours. They serve
+where a corpus rates no valence or arousal: an estimate's valence and arousal are expectations over
+its probabilities."""

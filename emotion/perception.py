@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from emotion import checkpoint
 from emotion.calibration import UNCLEAR_BELOW, calibrated_probabilities
+from emotion.checkpoint import BUNDLED
 from emotion.errors import CheckpointError, InputError
 from emotion.face.detector import FaceDetector
 from emotion.models.attention_fcn import AttentionFCN
@@ -24,10 +25,7 @@ from emotion.models.fusion import AttentionFBP
 from emotion.speech.spectrogram import log_spectrogram
 from emotion.words import WordsModel
 
-__all__ = ["BUNDLED", "FaceView", "Fusion", "Perception", "VoiceView", "pick_device"]
-
-BUNDLED: Final = Path(__file__).parent / "weights"
-"""The weights that come with this package."""
+__all__ = ["FaceView", "Fusion", "Perception", "VoiceView", "pick_device"]
 
 Floats = npt.NDArray[np.float32]
 

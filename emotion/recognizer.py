@@ -11,11 +11,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from emotion.checkpoint import BUNDLED
 from emotion.errors import CheckpointError, InputError
 from emotion.estimate import EmotionEstimate
 from emotion.labels import EMOTIONS, Emotion
 from emotion.media import SAMPLE_RATE_HZ, Picture, Resampler, Sound, read_media
-from emotion.perception import BUNDLED, Perception, pick_device
+from emotion.perception import Perception, pick_device
 from emotion.speech.vad import VadConfig
 from emotion.streaming import FACE_RATE_HZ, LiveRecognizer, as_mono
 
