@@ -19,6 +19,9 @@ __all__ = ["add_commands"]
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this package's commands to the parser of `attune`."""
+    from emotion.comparison.cli import add_commands as add_comparison_commands
+    from emotion.corpora.cli import add_commands as add_corpora_commands
+    from emotion.models.cli import add_commands as add_model_commands
     from emotion.training.cli import add_commands as add_training_commands
 
     recognize = commands.add_parser(
@@ -33,7 +36,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     recognize.add_argument("--emotions", choices=("seven", "six"), default="seven")
     recognize.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     recognize.set_defaults(run=_recognize)
+    add_corpora_commands(commands)
     add_training_commands(commands)
+    add_model_commands(commands)
+    add_comparison_commands(commands)
 
 
 def _recognize(args: argparse.Namespace) -> int:

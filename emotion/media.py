@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,20 @@ import numpy.typing as npt
 
 from emotion.errors import InputError, MediaError
 
-__all__ = ["SAMPLE_RATE_HZ", "Picture", "Resampler", "Sound", "next_due_s", "read_media"]
+__all__ = [
+    "SAMPLE_RATE_HZ",
+    "Picture",
+    "Resampler",
+    "Sound",
+    "Source",
+    "next_due_s",
+    "read_media",
+    "read_pictures",
+    "read_sounds",
+]
+
+Source = Path | bytes
+"""A file, or its content."""
 
 SAMPLE_RATE_HZ = 16_000
 """Every model and the voice activity detector listen at this rate."""
@@ -97,9 +111,9 @@ def read_media(path: str | Path, picture_rate_hz: float | None = None) -> Iterat
     # container interleaves them.
     sources: list[Iterator[Picture | Sound]] = []
     if has_sound:
-        sources.append(_sounds(file))
+        sources.append(read_sounds(file))
     if has_picture:
-        sources.append(_pictures(file, picture_rate_hz))
+        sources.append(read_pictures(file, picture_rate_hz))
     return merge(*sources, key=lambda event: event.time_s)
 
 
@@ -118,13 +132,26 @@ def next_due_s(time_s: float, rate_hz: float) -> float:
     return (math.floor(time_s * rate_hz + 1e-6) + 1) / rate_hz
 
 
-def _pictures(file: Path, rate_hz: float | None) -> Iterator[Picture]:
-    due_s = -math.inf
-    for frame in _frames(file, "video"):
+def read_pictures(
+    source: Source, rate_hz: float | None = None, start_s: float = 0.0
+) -> Iterator[Picture]:
+    """Decode the pictures alone.
+
+    Args:
+        source: A file or its content.
+        rate_hz: As of `read_media`.
+        start_s: Nothing before this time is given; what lies long before is not decoded.
+
+    Raises:
+        MediaError: If there are none, or the first cannot be decoded.
+    """
+    begins_s = start_s or -math.inf  # the first picture may come a little before 0 s
+    due_s = begins_s
+    for frame in _frames(source, "video", start_s):
         time_s = float(frame.time or 0.0)
         if time_s + 1e-6 < due_s:
             continue
-        due_s = -math.inf if rate_hz is None else next_due_s(time_s, rate_hz)
+        due_s = begins_s if rate_hz is None else next_due_s(time_s, rate_hz)
         rotation_deg = frame.rotation
         scale = min(1.0, MAX_PICTURE_SIDE / max(frame.width, frame.height))
         if scale < 1.0:
@@ -134,10 +161,19 @@ def _pictures(file: Path, rate_hz: float | None) -> Iterator[Picture]:
         yield Picture(time_s, np.rot90(frame.to_ndarray(format="rgb24"), turns).copy())
 
 
-def _sounds(file: Path) -> Iterator[Sound]:
+def read_sounds(source: Source, start_s: float = 0.0) -> Iterator[Sound]:
+    """Decode the sound alone, 16 kHz.
+
+    Args:
+        source: A file or its content.
+        start_s: What lies long before this time is not decoded; a little of it may be given.
+
+    Raises:
+        MediaError: If there is none, or its beginning cannot be decoded.
+    """
     stretch: _Stretch | None = None
     due_s = 0.0
-    for frame in _frames(file, "audio"):
+    for frame in _frames(source, "audio", start_s):
         time_s = due_s if frame.time is None else float(frame.time)
         if stretch is None or time_s - due_s > MAX_GAP_S:
             yield from stretch.push(None) if stretch else ()
@@ -163,20 +199,25 @@ class _Stretch:
             self._count += len(samples)
 
 
-def _frames(file: Path, kind: str) -> Iterator[Any]:
+def _frames(source: Source, kind: str, start_s: float = 0.0) -> Iterator[Any]:
     decoded = 0
+    named = repr(str(source)) if isinstance(source, Path) else f"{len(source)} bytes"
     try:
-        with av.open(_url(file)) as container:
-            stream = getattr(container.streams, kind)[0]
-            stream.thread_type = "AUTO"
-            for frame in container.decode(stream):
+        with av.open(_url(source) if isinstance(source, Path) else io.BytesIO(source)) as container:
+            streams = getattr(container.streams, kind)
+            if not streams:
+                raise MediaError(f"Expected a {kind} stream in {named}, found none.")
+            streams[0].thread_type = "AUTO"
+            if start_s > 0:
+                container.seek(int(start_s * av.time_base))
+            for frame in container.decode(streams[0]):
                 decoded += 1
                 yield frame
     except (av.error.FFmpegError, OSError) as error:
         # A file cut off in the middle is read up to where it breaks.
         if decoded == 0:
             raise MediaError(
-                f"Expected a readable {kind} stream in {str(file)!r}, could not decode it "
+                f"Expected a readable {kind} stream in {named}, could not decode it "
                 f"({_reason(error)})."
             ) from error
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +24,19 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Archive:
-    """The files of a corpus, in a zip or in a folder, by their path inside it."""
+    """The files of a corpus by their path inside it: a folder, a zip, or a folder with zips in it.
+
+    A zip inside a folder counts as a folder of its name, so that corpora that come as one zip an
+    actor are read as they were downloaded. What macOS adds (`__MACOSX`, `._name`) is left out.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._opened_by: tuple[int, dict[str, zipfile.ZipFile]] | None = None
+
+    def __reduce__(self) -> tuple[type[Archive], tuple[Path]]:
+        """Another process opens the files itself."""
+        return Archive, (self.path,)
 
     @classmethod
     def find(cls, root: Path, places: Sequence[str]) -> Archive:
@@ -43,40 +53,73 @@ class Archive:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Paths of all files, sorted."""
-        if self._zip is not None:
-            return tuple(sorted(n for n in self._zip.namelist() if not n.endswith("/")))
-        found = (p for p in self.path.rglob("*") if p.is_file())
-        return tuple(sorted(p.relative_to(self.path).as_posix() for p in found))
+        found = [name for name in self._files if not name.lower().endswith(".zip")]
+        for prefix, opened in self._zips.items():
+            found += [prefix + n for n in opened.namelist() if not n.endswith("/")]
+        return tuple(sorted(name for name in found if not _junk(name)))
 
     def read(self, name: str) -> bytes:
         """Content of one file.
 
         Raises:
-            CorpusError: If it is missing or damaged.
+            CorpusError: If it is missing or damaged, or a zip asks for a password.
         """
         try:
-            return (self.path / name).read_bytes() if self._zip is None else self._zip.read(name)
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            prefix = self._prefix(name)
+            if prefix is None:
+                return (self.path / name).read_bytes()
+            return self._zips[prefix].read(name.removeprefix(prefix))
+        except _UNREADABLE as error:
             raise CorpusError(f"Expected {name} in {self.path}, got: {error}") from error
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes when a file's name, size or content (in a zip) or date (in a folder) does."""
-        if self._zip is not None:
-            facts = [f"{i.filename} {i.file_size} {i.CRC}" for i in self._zip.infolist()]
-        else:
-            stats = ((name, (self.path / name).stat()) for name in self.names)
+        if self.path.is_dir():
+            stats = ((name, (self.path / name).stat()) for name in self._files)
             facts = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+        else:
+            facts = [f"{i.filename} {i.file_size} {i.CRC}" for i in self._zips[""].infolist()]
         return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()[:16]
 
     @cached_property
-    def _zip(self) -> zipfile.ZipFile | None:
-        if self.path.is_dir():
-            return None
-        try:
-            return zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise CorpusError(f"Expected a zip archive at {self.path}, got: {error}") from error
+    def _files(self) -> tuple[str, ...]:
+        """Paths of the files on the disk, none where the corpus is one zip."""
+        found = (p for p in self.path.rglob("*") if p.is_file())
+        return tuple(p.relative_to(self.path).as_posix() for p in found)
+
+    @property
+    def _zips(self) -> dict[str, zipfile.ZipFile]:
+        """Opened zips by what stands before the names of their files."""
+        # A process that was forked off shares its place in a file with its parent.
+        if self._opened_by is None or self._opened_by[0] != os.getpid():
+            self._opened_by = os.getpid(), self._open_zips()
+        return self._opened_by[1]
+
+    def _open_zips(self) -> dict[str, zipfile.ZipFile]:
+        if not self.path.is_dir():
+            return {"": _opened(self.path)}
+        inner = [name for name in self._files if name.lower().endswith(".zip") and not _junk(name)]
+        return {f"{name}/": _opened(self.path / name) for name in inner}
+
+    def _prefix(self, name: str) -> str | None:
+        """Which of the zips holds a file; None for one on the disk."""
+        return next((prefix for prefix in self._zips if name.startswith(prefix)), None)
+
+
+# A zip with a password raises RuntimeError, one of an unknown compression NotImplementedError.
+_UNREADABLE = (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise CorpusError(f"Expected a zip archive at {path}, got: {error}") from error
+
+
+def _junk(name: str) -> bool:
+    return "__MACOSX/" in name or name.rpartition("/")[2].startswith("._")
 
 
 def decode_audio(content: bytes, sample_rate_hz: int) -> npt.NDArray[np.float32]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 from emotion.errors import CorpusError
 from emotion.labels import Emotion
@@ -13,19 +14,35 @@ __all__ = ["Clip", "check_speakers", "split_by_speaker"]
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled recording.
+    """One labelled recording, or one labelled stretch of a longer recording.
 
     Attributes:
         corpus: Name of its corpus, such as "ravdess".
-        name: Path inside the corpus.
-        emotion: Its label among our seven.
+        name: What identifies it inside the corpus; a path unless `span_s` says otherwise.
+        emotion: Its label among our seven; None where the labels are continuous (`ratings`).
         speaker: Who speaks, as "<corpus>:<id>".
+        split: The corpus's own part, "train", "valid" or "test", where it has such parts.
+        session: Recording session, as "<corpus>:<id>", where speakers were recorded together.
+        video: Path inside the corpus of its pictures, or None.
+        audio: Path inside the corpus of its sound, the same as `video` where both are in one file.
+        span_s: The stretch (start, end) of the recording in seconds; None is all of it. A sound
+            file that bears the clip's own name has been cut out by the corpus already.
+        ratings: Path inside the corpus of continuous ratings by the name of their dimension,
+            "arousal" or "valence".
+        half: Which half of the picture shows who speaks, where it shows two people side by side.
     """
 
     corpus: str
     name: str
-    emotion: Emotion
+    emotion: Emotion | None
     speaker: str
+    split: str | None = None
+    session: str | None = None
+    video: str | None = None
+    audio: str | None = None
+    span_s: tuple[float, float] | None = None
+    ratings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    half: Literal["left", "right"] | None = None
 
 
 def split_by_speaker(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,10 +20,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from emotion.corpora.archive import Archive, cached_arrays
+from emotion.corpora.clip import Clip
+from emotion.corpora.corpus import Corpus, Counts, Labels, Split, known_emotion
 from emotion.errors import CorpusError
 from emotion.labels import EMOTIONS
 
-__all__ = ["FERPLUS_LABELS", "Faces", "load_faces"]
+__all__ = ["FER2013", "FERPLUS_LABELS", "Faces", "load_faces"]
 
 PLACES = ("fer2013/fer2013.zip", "fer2013.zip", "fer2013")
 VOTES = ("fer2013/fer2013new.csv", "fer2013new.csv")
@@ -38,6 +41,51 @@ FERPLUS_LABELS = {
     "surprise": "surprise",
 }
 """Our names to FER+'s columns."""
+
+_SPLITS: dict[str, Split] = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+
+
+def _read(archive: Archive, labels: Labels) -> Iterator[Clip]:
+    """One clip a photograph, its part in place of the person nobody named."""
+    for name in archive.names:
+        parts = PurePosixPath(name).parts
+        split = next((_SPLITS[part] for part in parts[:-2] if part in _SPLITS), None)
+        if name.endswith(".png") and split:
+            emotion = known_emotion(parts[-2], labels, name)
+            if emotion is not None:
+                yield Clip("fer2013", name, emotion, f"fer2013:{split}", split=split, video=name)
+
+
+FER2013 = Corpus(
+    "fer2013",
+    "FER2013 and FER+",
+    "challenge data, research",
+    "https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-"
+    "recognition-challenge",
+    PLACES,
+    ("face",),
+    Counts(
+        35_887,
+        None,
+        {"train": 28_709, "valid": 3_589, "test": 3_589},
+        {
+            "angry": 4953,
+            "disgust": 547,
+            "fear": 5121,
+            "happy": 8989,
+            "neutral": 6198,
+            "sad": 6077,
+            "surprise": 4002,
+        },
+        source="Goodfellow et al. 2013, and the file of the challenge",
+    ),
+    {emotion: emotion for emotion in EMOTIONS},
+    _read,
+    trains=True,
+    beside=VOTES,
+    note="photographs, nobody is named: use the official split; FER+'s votes are in "
+    "github.com/microsoft/FERPlus",
+)
 
 
 @dataclass(frozen=True)

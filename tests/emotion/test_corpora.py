@@ -127,9 +127,11 @@ def test_wrong_names_are_told(tmp_path, corpus, files, message):
 
 
 def test_missing_and_broken_corpora_are_told(tmp_path):
-    with pytest.raises(CorpusError, match=r"Expected speech/ravdess\.zip or .+ found neither"):
+    with pytest.raises(
+        CorpusError, match=r"Expected .+ or speech/ravdess\.zip in .+ found neither"
+    ):
         load_voices(tmp_path, ["ravdess"])
-    with pytest.raises(CorpusError, match="among ravdess, emodb, tess, got crema"):
+    with pytest.raises(CorpusError, match=r"among afew, .+, cremad, got crema\."):
         load_voices(tmp_path, ["crema"])
     (tmp_path / "ravdess.zip").write_bytes(b"PK, but no zip")
     with pytest.raises(CorpusError, match="Expected a zip archive"):
@@ -260,9 +262,5 @@ def test_what_is_cached_is_made_once(tmp_path, cached, times):
 
 
 @pytest.mark.data
-def test_the_real_corpora_hold_what_their_readme_counts(data_root):
-    counts = {"ravdess": (1080, 18), "emodb": (208, 5), "tess": (980, 2)}
-    for name, (clips, speakers) in counts.items():
-        found = SPEECH_CORPORA[name].clips(data_root)
-        assert (len(found), len({clip.speaker for clip in found})) == (clips, speakers)
+def test_the_real_comments_are_all_there(data_root):
     assert len(load_comments(data_root, "test").texts) == 5404
