@@ -33,9 +33,20 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 _ARCHITECTURES = {
+    "AMFBP": ("emotion.models.deep_fusion", "AMFBPConfig"),
     "AttentionFBP": ("emotion.models.fusion", "AttentionFBPConfig"),
     "AttentionFCN": ("emotion.models.attention_fcn", "AttentionFCNConfig"),
+    "AudioVisualFBP": ("emotion.models.deep_fusion", "AudioVisualFBPConfig"),
+    "ConcatFusion": ("emotion.models.decision", "ConcatFusionConfig"),
+    "EndToEnd": ("emotion.models.end_to_end", "EndToEndConfig"),
     "FaceCNN": ("emotion.models.face_cnn", "FaceCNNConfig"),
+    "FaceEncoder": ("emotion.models.face_backbones", "FaceEncoderConfig"),
+    "FrameAverage": ("emotion.models.hybrid", "FrameAverageConfig"),
+    "FrameConcat": ("emotion.models.hybrid", "FrameConcatConfig"),
+    "FrameLSTM": ("emotion.models.hybrid", "FrameLSTMConfig"),
+    "LearntDecision": ("emotion.models.decision", "LearntDecisionConfig"),
+    "MultiLevelFBP": ("emotion.models.deep_fusion", "MultiLevelFBPConfig"),
+    "SoundNet": ("emotion.models.soundnet", "SoundNetConfig"),
 }
 
 Arrays = Mapping[str, npt.NDArray[Any]]

@@ -8,7 +8,7 @@ grid gives one vector an utterance.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,15 @@ from emotion.labels import EMOTIONS
 from emotion.models.attention import AttentionPooling
 from emotion.speech.spectrogram import BINS
 
-__all__ = ["COMPACT", "ORIGINAL", "AttentionFCN", "AttentionFCNConfig", "ConvLayer", "VoiceOutput"]
+__all__ = [
+    "COMPACT",
+    "ORIGINAL",
+    "TORCHVISION",
+    "AttentionFCN",
+    "AttentionFCNConfig",
+    "ConvLayer",
+    "VoiceOutput",
+]
 
 
 @dataclass(frozen=True)
@@ -52,36 +60,37 @@ class AttentionFCNConfig:
 
     Attributes:
         layers: The convolutions in order.
-        normalisation: Batch normalisation, or AlexNet's local response normalisation.
+        normalisation: Batch normalisation, AlexNet's local response normalisation, or none.
         pooling: Attention, or the plain average it has to beat.
         attention_hidden: Size of the attention's hidden layer.
         sharpness: The attention's λ.
         dynamic_range_db: How far below its loudest point a clip still is heard. Amplitudes are
             taken relative to that point, so the model does not depend on a microphone's gain.
         dropout: On the pooled vector, in [0, 1).
+        standardised: Whether each clip's level is brought to mean 0 and deviation 1: without batch
+            normalisation the network hardly learns from levels that are all positive.
     """
 
     layers: tuple[ConvLayer, ...]
-    normalisation: Literal["batch", "lrn"] = "batch"
+    normalisation: Literal["batch", "lrn", "none"] = "batch"
     pooling: Literal["attention", "average"] = "attention"
     attention_hidden: int = 256
     sharpness: float = 0.3
     dynamic_range_db: float = 80.0
     dropout: float = 0.0
+    standardised: bool = False
 
     def __post_init__(self) -> None:
         layers = (x if isinstance(x, ConvLayer) else ConvLayer(**_tuples(x)) for x in self.layers)
         object.__setattr__(self, "layers", tuple(layers))
         if not self.layers:
             raise ValueError("Expected at least one layer, got none.")
-        if self.normalisation not in ("batch", "lrn") or self.pooling not in (
-            "attention",
-            "average",
-        ):
+        if self.normalisation not in ("batch", "lrn", "none"):
             raise ValueError(
-                "Expected normalisation batch or lrn and pooling attention or average, "
-                f"got {self.normalisation!r} and {self.pooling!r}."
+                f"Expected normalisation batch, lrn or none, got {self.normalisation!r}."
             )
+        if self.pooling not in ("attention", "average"):
+            raise ValueError(f"Expected pooling attention or average, got {self.pooling!r}.")
         if not (self.sharpness > 0 and self.dynamic_range_db > 0 and 0 <= self.dropout < 1):
             raise ValueError(f"Expected λ > 0, a range > 0 dB and dropout in [0, 1), got {self}.")
 
@@ -114,8 +123,23 @@ ORIGINAL = AttentionFCNConfig(
         ConvLayer(256, 3, padding=1, normalise=False, pool=(3, 2)),
     ),
     normalisation="lrn",
+    standardised=True,
 )
 """The layout of the paper: 200 x 300 in gives 5 x 8 positions of 256 features."""
+
+TORCHVISION = AttentionFCNConfig(
+    layers=(
+        ConvLayer(64, 11, stride=4, padding=2, pool=(3, 2)),
+        ConvLayer(192, 5, padding=2, pool=(3, 2)),
+        ConvLayer(384, 3, padding=1),
+        ConvLayer(256, 3, padding=1),
+        ConvLayer(256, 3, padding=1, pool=(3, 2)),
+    ),
+    normalisation="none",
+    standardised=True,
+)
+"""The convolutions of torchvision's AlexNet (Krizhevsky 2014, arXiv:1404.5997), whose ImageNet
+weights `attune convert alexnet` brings here; as many positions as the paper's layout."""
 
 COMPACT = AttentionFCNConfig(
     layers=(
@@ -174,19 +198,39 @@ class AttentionFCN(nn.Module):
         Raises:
             InputError: If the axes, the bins or the lengths do not fit.
         """
-        lengths = _checked_lengths(spectrogram, lengths)
-        maps, lengths = self._convolve(self._relative_level(spectrogram, lengths), lengths)
+        maps, lengths = self.maps(spectrogram, lengths)
         frequency, time = maps.shape[2:]
-        mask = _time_mask(lengths, time)[:, None].expand(-1, frequency, -1)
-        positions = maps.flatten(2).transpose(1, 2)
-        feature, weights = self._pool(positions, mask.flatten(1))
+        feature, weights = self.pool(maps, _time_mask(lengths, time))
         logits = self.classify(self.dropout(feature))
         return VoiceOutput(logits.float(), feature, weights.view(-1, frequency, time))
 
-    def _relative_level(self, spectrogram: Tensor, lengths: Tensor) -> Tensor:
+    def maps(self, spectrogram: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Convolve a spectrogram (batch, frame, bin) with lengths (batch,), as `forward` takes it.
+
+        Returns:
+            Maps (batch, feature, frequency, time) and how many times of each clip count (batch,).
+
+        Raises:
+            InputError: If the axes, the bins or the lengths do not fit.
+        """
+        lengths = _checked_lengths(spectrogram, lengths)
+        return self._convolve(self._level(spectrogram, lengths), lengths)
+
+    def pool(self, maps: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool maps (batch, feature, frequency, time) where times (batch, time) bool is true.
+
+        Returns:
+            Vectors (batch, feature) and the weights (batch, position) that made them; both are
+            zero where no time of a clip is true.
+        """
+        mask = times[:, None].expand(-1, maps.shape[2], -1).flatten(1)
+        return self._pool(maps.flatten(2).transpose(1, 2), mask)
+
+    def _level(self, spectrogram: Tensor, lengths: Tensor) -> Tensor:
         """Level in [0, 1] of (batch, 1, frequency, time): 1 at a clip's loudest point.
 
-        What is beyond a clip's end becomes 0, as the convolutions' own padding: silence.
+        What is beyond a clip's end becomes 0, as the convolutions' own padding: silence, or the
+        clip's mean where levels are standardised.
         """
         frames = max(spectrogram.shape[1], self.config.shortest_frames)
         missing = frames - spectrogram.shape[1]
@@ -195,6 +239,8 @@ class AttentionFCN(nn.Module):
         loudest = padded.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
         span = self.config.dynamic_range_db / _DB_PER_NEPER
         level = (1 + (padded - loudest) / span).clamp_min(0)
+        if self.config.standardised:
+            level = _standardised(level, mask)
         return (level * mask).transpose(1, 2).unsqueeze(1)
 
     def _convolve(self, maps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,7 +256,7 @@ class AttentionFCN(nn.Module):
         if self.pooling is not None:
             context, weights = self.pooling(positions, mask)
             return context, weights
-        weights = mask / mask.sum(dim=1, keepdim=True)
+        weights = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
         return torch.einsum("bp,bpf->bf", weights, positions.float()), weights
 
 
@@ -219,17 +265,30 @@ _DB_PER_NEPER = 8.685889638065037
 
 def _block(width: int, layer: ConvLayer, normalisation: str) -> nn.Sequential:
     batch_norm = layer.normalise and normalisation == "batch"
-    parts: list[nn.Module] = [
-        nn.Conv2d(
-            width, layer.channels, layer.kernel, layer.stride, layer.padding, bias=not batch_norm
-        )
-    ]
+    convolve = nn.Conv2d(
+        width, layer.channels, layer.kernel, layer.stride, layer.padding, bias=not batch_norm
+    )
+    parts: list[nn.Module] = [convolve]
     if batch_norm:
         parts.append(nn.BatchNorm2d(layer.channels))
+    elif normalisation != "batch":  # He et al. 2015 (arXiv:1502.01852): signals keep their size
+        nn.init.kaiming_normal_(convolve.weight, nonlinearity="relu")
+        nn.init.zeros_(cast(Tensor, convolve.bias))
     parts.append(nn.ReLU())
     if layer.normalise and normalisation == "lrn":
         parts.append(nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0))
     return nn.Sequential(*parts, *([nn.MaxPool2d(*layer.pool)] if layer.pool else []))
+
+
+def _standardised(level: Tensor, mask: Tensor) -> Tensor:
+    """(batch, frame, bin) with mean 0 and deviation 1 over the frames of mask (batch, frame, 1)."""
+    count = mask.sum(dim=(1, 2), keepdim=True) * level.shape[2]
+    centred = level - (level * mask).sum(dim=(1, 2), keepdim=True) / count
+    variance = (centred.square() * mask).sum(dim=(1, 2), keepdim=True) / count
+    return centred / variance.sqrt().clamp_min(_FLATTEST)
+
+
+_FLATTEST = 1e-3  # a clip of one level stays one
 
 
 def _after(lengths: Tensor, layer: ConvLayer) -> Tensor:

@@ -37,6 +37,8 @@ class AttentionFBPConfig:
         dropout: On the products, in [0, 1).
         attention_hidden: Size of the frame attention's hidden layer.
         sharpness: The frame attention's λ.
+        signed_root: Whether the signed square root comes before the L2 norm. Public code either
+            takes k = 5 and o = 512 with both, or k = 2 and o = 32 with the L2 norm alone.
     """
 
     frame_features: int = 256
@@ -46,6 +48,7 @@ class AttentionFBPConfig:
     dropout: float = 0.1
     attention_hidden: int = 64
     sharpness: float = 1.0
+    signed_root: bool = True
 
     def __post_init__(self) -> None:
         sizes = (self.frame_features, self.voice_features, self.factors, self.outputs)
@@ -72,11 +75,27 @@ class FactorizedBilinearPooling(nn.Module):
 
     The appended 1 (Zadeh et al. 2017, arXiv:1707.07250, eq. 1) is the bias of each projection: it
     keeps each modality's own terms beside the products.
+
+    Args:
+        first: Size of a.
+        second: Size of v.
+        outputs: The paper's o, size of z.
+        factors: The paper's k, products summed into each output.
+        dropout: On the products, in [0, 1).
+        signed_root: Whether to take the signed square root before the L2 norm.
     """
 
-    def __init__(self, first: int, second: int, outputs: int, factors: int, dropout: float) -> None:
+    def __init__(
+        self,
+        first: int,
+        second: int,
+        outputs: int,
+        factors: int,
+        dropout: float,
+        signed_root: bool = True,
+    ) -> None:
         super().__init__()
-        self.factors = factors
+        self.factors, self.signed_root = factors, signed_root
         self.project_first = nn.Linear(first, outputs * factors)
         self.project_second = nn.Linear(second, outputs * factors)
         self.dropout = nn.Dropout(dropout)
@@ -85,9 +104,10 @@ class FactorizedBilinearPooling(nn.Module):
         """Fuse (batch, first) and (batch, second) into (batch, output) of length 1."""
         product = self.dropout(self.project_first(first) * self.project_second(second))
         pooled = product.view(len(product), -1, self.factors).sum(dim=-1)
-        # the floor keeps the root's slope finite at 0; it moves z by less than 1e-6
-        root = pooled.sign() * pooled.abs().clamp_min(_FLOOR).sqrt()
-        return nn.functional.normalize(root, dim=-1)
+        if self.signed_root:
+            # the floor keeps the root's slope finite at 0; it moves z by less than 1e-6
+            pooled = pooled.sign() * pooled.abs().clamp_min(_FLOOR).sqrt()
+        return nn.functional.normalize(pooled, dim=-1)
 
 
 _FLOOR = 1e-12
@@ -116,7 +136,7 @@ class AttentionFBP(nn.Module):
         self.no_face = nn.Parameter(torch.zeros(faces))
         self.no_voice = nn.Parameter(torch.zeros(voices))
         self.pooling = FactorizedBilinearPooling(
-            voices, faces, config.outputs, config.factors, config.dropout
+            voices, faces, config.outputs, config.factors, config.dropout, config.signed_root
         )
         self.classify = nn.Linear(config.outputs, len(EMOTIONS))
         self.scale = nn.Parameter(torch.tensor(8.0))  # z has length 1: logits need the room
