@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from emotion import checkpoint
 from emotion.calibration import UNCLEAR_BELOW, calibrated_probabilities, fit_temperature
+from emotion.corpora.registry import CORPORA
+from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
 from emotion.errors import CheckpointError, CorpusError, InputError
 from emotion.labels import EMOTIONS, Emotion
 from emotion.metrics import (
@@ -24,12 +26,11 @@ from emotion.metrics import (
 )
 
 if TYPE_CHECKING:
-    from emotion.corpora.speech import Voices
+    from emotion.corpora.fer2013 import Faces
+    from emotion.models.hub import HubFace, HubVoice
 
-__all__ = ["CORPORA", "Predictions", "bootstrap_interval", "report", "score"]
+__all__ = ["Predictions", "bootstrap_interval", "report", "scorable", "score"]
 
-CORPORA = ("emodb", "fer2013", "ferplus", "goemotions", "paired", "ravdess", "tess")
-SPLIT_CORPORA = ("fer2013", "ferplus", "goemotions")
 RESAMPLES = 1000
 SEED = 1
 
@@ -59,20 +60,27 @@ def score(
     model: Path | None = None,
     emotions: Sequence[Emotion] = EMOTIONS,
     baseline: bool = False,
+    voice_model: str | None = None,
+    face_model: str | None = None,
+    labels: Sequence[str] | None = None,
     cache: Path | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint on a corpus.
 
     Args:
-        corpus: One of CORPORA. "paired" pairs FER2013's PublicTest with voices of speakers that
-            the voice model never heard, by label, and scores face, voice and both.
+        corpus: One of `scorable()`. "paired" pairs FER2013's PublicTest with voices of speakers
+            that the voice model never heard, by label, and scores face, voice and both.
         root: Folder of corpora.
-        split: Part of FER2013 or GoEmotions; default their public test parts.
+        split: Part of a corpus that has official parts; default the public test parts of FER2013
+            and GoEmotions, and all of a corpus of clips.
         model: A checkpoint, or a folder of them named face, voice, fusion, words; default the
             bundled ones.
         emotions: EMOTIONS, or SIX: samples of surprise are left out and the rest renormalised.
         baseline: Score beside a voice model what it has to beat: openSMILE's eGeMAPS and a support
             vector machine, trained on the same speakers.
+        voice_model: Instead, an audio classifier of transformers: a folder or a hub id.
+        face_model: Instead, an image classifier of transformers, likewise.
+        labels: What the outputs of that classifier mean, where it does not say so itself.
         cache: Folder for decoded corpora, or None.
 
     Returns:
@@ -80,23 +88,32 @@ def score(
 
     Raises:
         CorpusError: If the corpus is unknown or missing, or the model has heard all its speakers.
-        InputError: If a split or a baseline is asked of a corpus that has none.
+        InputError: If a split or a baseline is asked of a corpus that has none, or a model of
+            voices or faces of a corpus without.
         CheckpointError: If the checkpoint is missing, damaged or of another kind.
     """
-    if corpus not in CORPORA:
-        raise CorpusError(f"Expected a corpus among {', '.join(CORPORA)}, got {corpus!r}.")
-    scorer = {
-        "fer2013": _score_faces,
-        "ferplus": _score_faces,
-        "goemotions": _score_words,
-        "paired": _score_paired,
-    }.get(corpus, _score_voices)
-    if baseline and scorer is not _score_voices:
-        raise InputError(f"Expected a corpus of voices for a baseline, got {corpus!r}.")
-    if split is not None and corpus not in SPLIT_CORPORA:
-        raise InputError(f"Expected no split for {corpus}, got {split!r}.")
-    request = _Request(corpus, root, split, model, tuple(emotions), baseline, cache)
+    if corpus not in scorable():
+        raise CorpusError(f"Expected a corpus among {', '.join(scorable())}, got {corpus!r}.")
+    request = _Request(
+        corpus,
+        root,
+        split,
+        model,
+        tuple(emotions),
+        baseline,
+        voice_model,
+        face_model,
+        labels,
+        cache,
+    )
+    _check(request)
+    scorer = _score_clips if _is_of_clips(request) else _SCORERS.get(corpus, _score_voices)
     return {"corpus": corpus} | scorer(request)
+
+
+def scorable() -> tuple[str, ...]:
+    """Names of what can be scored: every corpus of speech, and what has a way of its own."""
+    return tuple(sorted({*SPEECH_CORPORA, *_SCORERS}))
 
 
 def report(predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS) -> dict[str, Any]:
@@ -172,7 +189,15 @@ class _Request:
     model: Path | None
     emotions: tuple[Emotion, ...]
     baseline: bool
+    voice_model: str | None
+    face_model: str | None
+    labels: Sequence[str] | None
     cache: Path | None
+
+    @property
+    def kind(self) -> str:
+        """What the corpus holds: "voices", "faces", "words" or "both"."""
+        return _KINDS.get(self.corpus, "voices")
 
     def folder(self, part: str) -> Path:
         """Find the checkpoint of one part: given itself, inside what was given, or bundled."""
@@ -184,40 +209,121 @@ class _Request:
             return checkpoint.bundled(part)  # a retrained fusion over the bundled faces
         return self.model
 
-    def load(self, part: str, architecture: str) -> tuple[Any, dict[str, Any]]:
+    def load(self, part: str, *architectures: str) -> tuple[Any, dict[str, Any]]:
         """Load that checkpoint and the facts of its training."""
         folder = self.folder(part)
         stored = checkpoint.read(folder)
-        if stored.architecture != architecture:
+        if stored.architecture not in architectures:
+            wanted = " or ".join(architectures)
             raise CheckpointError(
-                f"Expected a checkpoint of {architecture} in {folder}, got {stored.architecture}."
+                f"Expected a checkpoint of {wanted} in {folder}, got {stored.architecture}."
             )
         return checkpoint.load(folder), stored.training
 
 
+def _check(request: _Request) -> None:
+    """Refuse, before an hour of work, what the corpus has not got."""
+    for flag, given, kind in (
+        ("--baseline", request.baseline, "voices"),
+        ("--voice-model", request.voice_model, "voices"),
+        ("--face-model", request.face_model, "faces"),
+    ):
+        if given and request.kind != kind:
+            raise InputError(f"Expected a corpus of {kind} for {flag}, got {request.corpus!r}.")
+    foreign = request.voice_model or request.face_model
+    if foreign and (request.model or request.baseline):
+        raise InputError(f"Expected neither --model nor --baseline beside {foreign}, got one.")
+    if request.labels and not foreign:
+        raise InputError("Expected --voice-model or --face-model for --labels, got neither.")
+    corpus = CORPORA.get(request.corpus)
+    parted = request.corpus in _KINDS or bool(corpus and corpus.counts.splits)
+    if request.split is not None and (request.corpus == "paired" or not parted):
+        raise InputError(f"Expected no split for {request.corpus}, got {request.split!r}.")
+
+
 def _score_faces(request: _Request) -> dict[str, Any]:
     from emotion.corpora.fer2013 import load_faces
-    from emotion.training.face import face_logits
 
-    model, facts = request.load("face", "FaceCNN")
+    probabilities, facts = _face_reader(request)
     split = request.split or "PublicTest"
     faces = load_faces(request.root, split, request.cache)
     truth = faces.labels
     if request.corpus == "ferplus":  # the majority of those votes that are for one of our seven
         faces = faces.take(faces.votes.sum(axis=1) > 0)
         truth = faces.votes.argmax(axis=1)
-    logits = face_logits(model, faces)[request.corpus]
-    said = calibrated_probabilities(logits, facts["temperature"][request.corpus])
-    figures = report(Predictions(truth, said, np.arange(len(truth))), request.emotions)
-    return {"split": split, "seen_in_training": split == "Training"} | figures
+    predictions = Predictions(truth, probabilities(faces), np.arange(len(truth)))
+    figures = report(predictions, request.emotions)
+    return {"split": split, "seen_in_training": split == "Training"} | facts | figures
+
+
+def _face_reader(
+    request: _Request,
+) -> tuple[Callable[[Faces], npt.NDArray[np.float32]], dict[str, Any]]:
+    """Make what turns faces into probabilities (image, emotion); also facts of a hub model."""
+    from emotion.models.hub import load_hub_face
+    from emotion.training.face import face_logits
+
+    if request.face_model:
+        branch = load_hub_face(request.face_model, request.labels, _device())
+        return lambda faces: branch.probabilities(list(faces.images)), _facts(branch)
+    model, facts = request.load("face", "FaceCNN", "FaceEncoder")
+    if request.corpus not in facts["temperature"]:
+        known = ", ".join(facts["temperature"])
+        raise InputError(f"Expected {known} for this model, got {request.corpus}.")
+    temperature = facts["temperature"][request.corpus]
+
+    def probabilities(faces: Faces) -> npt.NDArray[np.float32]:
+        return calibrated_probabilities(face_logits(model, faces)[request.corpus], temperature)
+
+    return probabilities, {}
+
+
+def _device() -> str:
+    from emotion.perception import pick_device
+
+    return str(pick_device("auto"))
+
+
+def _facts(branch: HubVoice | HubFace) -> dict[str, Any]:
+    return {
+        "model": branch.name,
+        "says": list(branch.emotions),
+        "parameters": branch.parameters,
+        "temperature": "the model's own",
+    }
+
+
+def _score_hub_voice(request: _Request, name: str) -> dict[str, Any]:
+    """Score an audio classifier of transformers on the speakers it is not known to have heard."""
+    from emotion.models.hub import load_hub_voice
+
+    branch = load_hub_voice(name, request.labels, _device())
+    voices = _unseen(_voices(request), branch.training)
+    said = branch.probabilities(voices.waveforms)
+    groups = np.array(voices.speakers)
+    figures = report(Predictions(voices.labels, said, groups), request.emotions)
+    return {"speakers": sorted(set(voices.speakers))} | _facts(branch) | figures
+
+
+def _voices(request: _Request) -> Voices:
+    """Read the corpus's clips of the part that was asked for."""
+    voices = load_voices(request.root, [request.corpus], request.cache)
+    if request.split is None:
+        return voices
+    kept = [i for i, clip in enumerate(voices.clips) if clip.split == request.split]
+    if not kept:
+        known = ", ".join(sorted({clip.split for clip in voices.clips if clip.split}))
+        raise CorpusError(f"Expected a part of {request.corpus} ({known}), got {request.split!r}.")
+    return Voices(tuple(voices.clips[i] for i in kept), tuple(voices.waveforms[i] for i in kept))
 
 
 def _score_voices(request: _Request) -> dict[str, Any]:
-    from emotion.corpora.speech import load_voices
     from emotion.training.voice import voice_outputs
 
+    if request.voice_model:
+        return _score_hub_voice(request, request.voice_model)
     model, facts = request.load("voice", "AttentionFCN")
-    voices = _unseen(load_voices(request.root, [request.corpus], request.cache), facts)
+    voices = _unseen(_voices(request), facts)
     logits, _ = voice_outputs(model, voices)
     groups = np.array(voices.speakers)
     said = calibrated_probabilities(logits, facts["temperature"])
@@ -233,9 +339,30 @@ def _score_voices(request: _Request) -> dict[str, Any]:
     } | figures
 
 
+def _is_of_clips(request: _Request) -> bool:
+    """Whether the checkpoint is of a system that was trained on clips with face and voice."""
+    folder = request.model
+    if folder is None or request.kind != "voices":
+        return False
+    own = (folder / checkpoint.CONFIG_FILE).is_file()
+    return own and "clips" in checkpoint.read(folder).training
+
+
+def _score_clips(request: _Request) -> dict[str, Any]:
+    from emotion.training.video import score_video
+
+    if request.model is None or request.baseline:
+        raise InputError("Expected no --baseline for a system of face and voice, got one.")
+    found = score_video(
+        request.model, request.root, request.corpus, cache=request.cache, split=request.split
+    )
+    facts = checkpoint.read(request.model).training
+    known = {"recipe": facts["recipe"], "speakers": sorted(set(found.groups.tolist()))}
+    return known | report(found, request.emotions)
+
+
 def _score_baseline(request: _Request, facts: dict[str, Any], voices: Voices) -> dict[str, Any]:
     """Train eGeMAPS and an SVM on the speakers of a voice model, and score them on `voices`."""
-    from emotion.corpora.speech import load_voices
     from emotion.speech.functionals import FunctionalsBaseline, egemaps
 
     train = load_voices(request.root, facts["corpora"], request.cache).of(facts["speakers"])
@@ -315,6 +442,15 @@ def _score_paired(request: _Request) -> dict[str, Any]:
     for name, said in found.views.items():
         figures[name] = report(Predictions(found.truth, said, found.speakers), request.emotions)
     return figures
+
+
+_SCORERS: dict[str, Callable[[_Request], dict[str, Any]]] = {
+    "fer2013": _score_faces,
+    "ferplus": _score_faces,
+    "goemotions": _score_words,
+    "paired": _score_paired,
+}
+_KINDS = {"fer2013": "faces", "ferplus": "faces", "goemotions": "words", "paired": "both"}
 
 
 def _when_clear(

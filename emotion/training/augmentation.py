@@ -16,6 +16,7 @@ __all__ = [
     "FaceAugmentation",
     "VoiceAugmentation",
     "augment_faces",
+    "augment_levels",
     "augment_voices",
     "mixup",
 ]
@@ -56,13 +57,41 @@ def augment_faces(
     Returns:
         (image, 1, side, side), each standardised as `prepare_crops` does.
     """
+    changed = _seen_otherwise(levels, side, how, generator)
+    return _erase_some(standardise(changed), how.erased, generator)
+
+
+def augment_levels(
+    levels: Tensor, side: int, how: FaceAugmentation, generator: torch.Generator
+) -> Tensor:
+    """Change face crops as `augment_faces` does, for networks that standardise by themselves.
+
+    Args:
+        levels: (image, 1, height, width) grey levels in [0, 255].
+        side: Wanted height and width.
+        how: How far.
+        generator: Source of randomness.
+
+    Returns:
+        (image, 1, side, side) in [0, 255], middle grey where a part is hidden.
+    """
+    changed = _seen_otherwise(levels, side, how, generator)
+    return _erase_some(changed - _MIDDLE, how.erased, generator) + _MIDDLE
+
+
+_MIDDLE = 127.5
+
+
+def _seen_otherwise(
+    levels: Tensor, side: int, how: FaceAugmentation, generator: torch.Generator
+) -> Tensor:
+    """Flip, turn, shift, zoom, brighten and blur (image, 1, height, width) to (…, side, side)."""
     size = [len(levels), 1, side, side]
     grid = functional.affine_grid(_transforms(len(levels), how, generator), size, False)
     moved = functional.grid_sample(levels, grid, padding_mode="border", align_corners=False)
     moved = _blur_some(moved, how.blurred, generator)
     exponent = 2 ** (how.gamma * (2 * _uniform(len(levels), generator) - 1))
-    brightened = 255 * (moved / 255).clamp(1e-3, 1) ** exponent[:, None, None, None]
-    return _erase_some(standardise(brightened), how.erased, generator)
+    return 255 * (moved / 255).clamp(1e-3, 1) ** exponent[:, None, None, None]
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,166 @@
-"""Commands `attune train` and `attune score`."""
+"""Commands `attune train`, `attune tune` and `attune score`, and the table of the recipes."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion.errors import CorpusError, InputError
+from emotion.arguments import add_corpora, check_writable, corpora_root, names
+from emotion.errors import InputError
 from emotion.labels import EMOTIONS, SIX
 
-__all__ = ["add_commands"]
+__all__ = ["RECIPES", "RecipeEntry", "add_commands"]
 
-RECIPES = ("face", "voice", "fusion", "words")
+_SCHEDULED = ("epochs", "seed", "cache", "resume")
+_VOICE = (
+    *(*_SCHEDULED, "corpora", "without_speakers"),
+    *("development_speakers", "temperature_from", "init"),
+)
+_OF_THE_RECIPE = ("epochs", "seed", "corpora")
+
+
+@dataclass(frozen=True)
+class RecipeEntry:
+    """Where a recipe is; nothing is imported before it is asked for.
+
+    Attributes:
+        help: What it trains, in one line.
+        recipe: "module:name" of the recipe, of what makes it when called, or of a table that holds
+            it under the name it has in RECIPES.
+        train: "module:name" of its training function, called as `train(recipe, root, out, ...)`.
+        options: What of the command line it takes: "epochs", "seed" and "corpora" change the
+            recipe, every other one is a keyword of the training function.
+    """
+
+    help: str
+    recipe: str
+    train: str
+    options: tuple[str, ...] = _SCHEDULED
+
+    def load(self, name: str, **changes: Any) -> Any:
+        """Look the recipe up and change it.
+
+        Args:
+            name: Its name in RECIPES.
+            changes: Fields of the recipe or of its schedule, such as epochs=3.
+        """
+        from dataclasses import replace
+
+        found = _imported(self.recipe)
+        if isinstance(found, Mapping):
+            found = found[name]
+        recipe = found() if callable(found) else found
+        of_schedule = {k: v for k, v in changes.items() if not hasattr(recipe, k)}
+        own = {k: v for k, v in changes.items() if k not in of_schedule}
+        if of_schedule:
+            own["schedule"] = replace(recipe.schedule, **of_schedule)
+        return replace(recipe, **own)
+
+    def train_with(self) -> Any:
+        """Look the training function up."""
+        return _imported(self.train)
+
+
+def _imported(place: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _voice(help_: str, name: str) -> RecipeEntry:
+    return RecipeEntry(
+        help_, f"emotion.training.recipes:{name}", "emotion.training.voice:train_voice", _VOICE
+    )
+
+
+def _backbone(title: str) -> RecipeEntry:
+    return RecipeEntry(
+        f"face: {title} on FER2013, from --init or from scratch",
+        "emotion.training.recipes:FACE_BACKBONES",
+        "emotion.training.face:train_face_backbone",
+        (*_SCHEDULED, "init"),
+    )
+
+
+def _end_to_end(help_: str) -> RecipeEntry:
+    module = "emotion.training.end_to_end"
+    return RecipeEntry(help_, f"{module}:RECIPES", f"{module}:train_end_to_end")
+
+
+def _svr(help_: str) -> RecipeEntry:
+    module = "emotion.training.svr"
+    return RecipeEntry(help_, f"{module}:RECIPES", f"{module}:train_svr", ("cache", "resume"))
+
+
+def _video(help_: str) -> RecipeEntry:
+    module = "emotion.training.video"
+    options = (*_SCHEDULED, "corpora", "without_speakers", "init")
+    return RecipeEntry(help_, f"{module}:RECIPES", f"{module}:train_video", options)
+
+
+RECIPES: dict[str, RecipeEntry] = {
+    "face": RecipeEntry(
+        "face: the bundled compact CNN on FER2013 and FER+",
+        "emotion.training.recipes:FaceRecipe",
+        "emotion.training.face:train_face",
+    ),
+    "face-vgg": _backbone("VGG-Face (VGG-16)"),
+    "face-resnet50": _backbone("ResNet-50"),
+    "face-inception-resnet-v1": _backbone("InceptionResnetV1"),
+    "face-inception-v3": _backbone("Inception V3"),
+    "voice": _voice("voice: the bundled attention-based FCN, compact", "VoiceRecipe"),
+    "voice-original": _voice("voice: attention-based FCN in the paper's layout", "voice_original"),
+    "voice-torchvision": _voice(
+        "voice: attention-based FCN in torchvision's AlexNet layout", "voice_torchvision"
+    ),
+    "voice-average": _voice("voice: the compact FCN with average pooling", "voice_average"),
+    "voice-hub": RecipeEntry(
+        "voice: an audio model of the Hugging Face hub, --init its folder or id",
+        "emotion.training.recipes:HubVoiceRecipe",
+        "emotion.training.voice_hub:train_voice_hub",
+        (*_SCHEDULED, "corpora", "without_speakers", "development_speakers", "init"),
+    ),
+    "fusion": RecipeEntry(
+        "both: the bundled attention-guided FBP on faces and voices paired by label",
+        "emotion.training.recipes:FusionRecipe",
+        "emotion.training.fusion:train_fusion",
+        (*_SCHEDULED, "face", "voice"),
+    ),
+    "fbp": _video("clips: attention-guided factorized bilinear pooling (Zhang 2019)"),
+    "fbp-average": _video("clips: the same with average pooling over frames"),
+    "fbp-fine-tuned": _video("clips: FBP, its encoders learning too"),
+    "am-fbp": _video("clips: FBP at several levels, adaptive weights (AM-FBP 2021)"),
+    "concat": _video("clips: concatenated features of face and voice"),
+    "vgg-lstm": _video("clips: LSTM over face features (Liu 2018, i)"),
+    "vgg-lstm-shuffled": _video("clips: the same, a clip's frames shuffled in training"),
+    "pooled-svm": _video("clips: mean, std and min of face features, SVM (Knyazev 2017)"),
+    "hybrid": _video("clips: weighted sum of four systems' decisions (Liu 2018)"),
+    "end-to-end": _end_to_end("clips: arousal and valence from sound and face (Tzirakis 2017)"),
+    "end-to-end-audio": _end_to_end("clips: the same from sound alone"),
+    "end-to-end-video": _end_to_end("clips: the same from the face alone"),
+    "svr-audio": _svr("voice: arousal and valence from eGeMAPS by support vector regression"),
+    "svr-video": _svr("face: the same from LBP-TOP"),
+    "words": RecipeEntry(
+        "words: logistic regression on GoEmotions",
+        "emotion.training.recipes:WordsRecipe",
+        "emotion.training.words:train_words",
+        (),
+    ),
+}
+"""Every recipe of `attune train`: one entry makes a recipe known to train, tune and compare."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `train` and `score` to the parser of `attune`."""
+    """Add `train`, `tune` and `score` to the parser of `attune`."""
     _add_train(commands)
+    _add_tune(commands)
     _add_score(commands)
 
 
@@ -26,21 +168,24 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train = commands.add_parser(
         "train",
         help="train a recogniser's model by its recipe",
-        description="Train one model by its recipe. The state is kept each minute, a checkpoint "
-        "each few epochs; --resume goes on where a killed training stopped.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=textwrap.fill(
+            "Train one model by its recipe. The state is kept each minute, a checkpoint each few "
+            "epochs; --resume goes on where a killed training stopped.",
+            width=79,
+        ),
+        epilog=_recipe_list(),
     )
-    train.add_argument("recipe", choices=RECIPES)
-    _add_corpora(train)
-    train.add_argument("--out", metavar="FOLDER", type=Path, help="default: runs/RECIPE")
-    train.add_argument("--resume", action="store_true", help="go on from the state in --out")
-    train.add_argument("--epochs", type=int, help="instead of the recipe's, for a trial")
+    _add_recipe(train)
+    train.add_argument(
+        "--resume", action="store_true", default=None, help="go on from the state in --out"
+    )
     train.add_argument("--seed", type=int, help="instead of the recipe's")
     train.add_argument(
-        "--without-speakers",
+        "--development-speakers",
         metavar="ID,…",
-        type=_names,
-        default=(),
-        help="voice: speakers to hold out, as ravdess:21,ravdess:22",
+        type=names,
+        help="voice: fit the temperature on these, and leave --without-speakers wholly alone",
     )
     train.add_argument(
         "--temperature-from",
@@ -48,14 +193,66 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=Path,
         help="voice: with nobody held out, a checkpoint of the same recipe to take it from",
     )
+    train.add_argument(
+        "--tuned",
+        metavar="FILE",
+        type=Path,
+        help="best.json of `attune tune`: train by what it found",
+    )
+    train.set_defaults(run=_train)
+
+
+def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tune = commands.add_parser(
+        "tune",
+        help="search a recipe's hyper-parameters",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=textwrap.fill(
+            "Train by variations of a recipe and keep what does best on development speakers, who "
+            "are neither trained on nor among --without-speakers. A search that was killed goes on "
+            "where it was when it is started again. Needs the extra `training` (Optuna).",
+            width=79,
+        ),
+        epilog=_recipe_list(),
+    )
+    _add_recipe(tune)
+    tune.add_argument("--trials", metavar="N", type=int, default=20, help="in all (default: 20)")
+    tune.add_argument(
+        "--seed", dest="search_seed", type=int, default=1, help="of the search (default: 1)"
+    )
+    tune.set_defaults(run=_tune)
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the recipe and what `train` and `tune` both take."""
+    parser.add_argument("recipe", choices=tuple(RECIPES), metavar="RECIPE", help="one listed below")
+    add_corpora(parser)
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="default: runs/RECIPE")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's, for a trial")
+    parser.add_argument(
+        "--corpora", metavar="NAME,…", type=names, help="train on these instead of the recipe's"
+    )
+    parser.add_argument(
+        "--without-speakers",
+        metavar="ID,…",
+        type=names,
+        help="speakers not to train on, as ravdess:21,ravdess:22",
+    )
+    parser.add_argument(
+        "--init", metavar="FOLDER", type=Path, help="weights to start from, for recipes that do"
+    )
     for part in ("face", "voice"):
-        train.add_argument(
+        parser.add_argument(
             f"--{part}",
             metavar="FOLDER",
             type=Path,
             help=f"fusion: checkpoint of the {part} model (default: bundled)",
         )
-    train.set_defaults(run=_train)
+
+
+def _recipe_list() -> str:
+    width = max(map(len, RECIPES))
+    return "\n".join(["recipes:", *(f"  {n:<{width}}  {e.help}" for n, e in RECIPES.items())])
 
 
 def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,11 +265,11 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     score.add_argument(
         "corpus",
         metavar="CORPUS",
-        help="fer2013, ferplus, ravdess, emodb, tess, goemotions or paired "
+        help="a corpus with sound (see `attune corpora`), fer2013, ferplus, goemotions or paired "
         "(label-paired faces and voices)",
     )
-    _add_corpora(score)
-    score.add_argument("--split", metavar="NAME", help="of fer2013, ferplus or goemotions")
+    add_corpora(score)
+    score.add_argument("--split", metavar="NAME", help="one of the corpus's official parts")
     score.add_argument(
         "--model", metavar="FOLDER", type=Path, help="a checkpoint or a folder of them"
     )
@@ -82,102 +279,138 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="voices: score openSMILE's eGeMAPS + SVM beside (extra `functionals`)",
     )
+    for part, kind in (("voice", "audio"), ("face", "image")):
+        score.add_argument(
+            f"--{part}-model",
+            metavar="FOLDER|HUB_ID",
+            help=f"score an {kind} classifier of the Hugging Face hub instead",
+        )
+    score.add_argument(
+        "--labels",
+        metavar="A,B,…",
+        type=names,
+        help="what the outputs of that classifier mean, where it does not say",
+    )
     score.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON")
     score.set_defaults(run=_score)
 
 
-def _add_corpora(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data",
-        metavar="ROOT",
-        type=Path,
-        help="folder of the corpora (default: $ATTUNE_DATA)",
-    )
-    parser.add_argument(
-        "--cache", metavar="FOLDER", type=Path, help="of decoded corpora (default: ~/.cache/attune)"
-    )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _root(args: argparse.Namespace) -> Path:
-    root = args.data or os.environ.get("ATTUNE_DATA")
-    if not root:
-        raise CorpusError("Expected a folder of corpora in --data or ATTUNE_DATA, got none.")
-    if not Path(root).is_dir():
-        raise CorpusError(f"Expected a folder of corpora at {root}, found none.")
-    return Path(root)
-
-
-def _check_writable(file: Path) -> None:
-    """Find out before an hour of work whether its result can be kept."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a"):
-            pass
-    except OSError as error:
-        raise InputError(f"Expected a file to write at {file}, got: {error.strerror}.") from error
-
-
 def _train(args: argparse.Namespace) -> int:
+    from emotion.training.loop import is_main_process
+
+    _check_options(args)
+    entry = RECIPES[args.recipe]
+    root, out = corpora_root(args), _out_folder(args)
+    recipe = entry.load(args.recipe, **_given(args, _OF_THE_RECIPE))
+    if args.tuned:
+        recipe = _as_tuned(recipe, args.tuned)
+    entry.train_with()(recipe, root, out, **_arguments(args))
+    if is_main_process():
+        print(f"{out}: trained by the recipe {args.recipe}")
+    return 0
+
+
+def _as_tuned(recipe: Any, file: Path) -> Any:
+    from emotion.training.tune import changed
+
+    try:
+        return changed(recipe, json.loads(file.read_text())["parameters"])
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"Expected best.json of `attune tune` at {file}, got: {error!r}."
+        ) from error
+
+
+def _tune(args: argparse.Namespace) -> int:
+    from emotion.training.tune import tune
+
+    if args.trials < 1:
+        raise InputError(f"Expected at least one trial, got {args.trials}.")
+    if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise InputError(f"Expected one process for a search, got {processes}.")
+    _check_options(args)
+    entry, root = RECIPES[args.recipe], corpora_root(args)
+    out = _out_folder(args, "tune-")
+    recipe = entry.load(args.recipe, **_given(args, _OF_THE_RECIPE))
+    options = _arguments(args) | {"resume": True} | _development(args, recipe, root)
+    train = entry.train_with()
+    _quiet_optuna()
+    best = tune(
+        args.recipe,
+        recipe,
+        lambda varied, folder: train(varied, root, folder, **options),
+        out,
+        trials=args.trials,
+        seed=args.search_seed,
+    )
+    print(
+        f"{best['figure']} {best['value']:.4f} in {out / best['folder']}, best of {best['trials']}"
+    )
+    for place, value in best["parameters"].items():
+        print(f"  {place} = {value:.4g}")
+    print(f"attune train {args.recipe} --tuned {out / 'best.json'} trains by it")
+    return 0
+
+
+def _development(args: argparse.Namespace, recipe: Any, root: Path) -> dict[str, tuple[str, ...]]:
+    """Choose the speakers that judge the trials, where training does not choose them itself."""
+    if "development_speakers" not in RECIPES[args.recipe].options:
+        return {}
+    from emotion.training.tune import development_speakers
+    from emotion.training.voice import speakers_of
+
+    known = speakers_of(recipe.corpora, root) - set(args.without_speakers or ())
+    return {"development_speakers": development_speakers(known, args.search_seed)}
+
+
+def _quiet_optuna() -> None:
+    """Let the bars of the trainings speak, not a line of the log for each trial."""
+    try:
+        from optuna import logging
+    except ImportError:
+        return  # `tune` says it in words
+    logging.set_verbosity(logging.WARNING)
+
+
+_OPTIONS = tuple(sorted({option for entry in RECIPES.values() for option in entry.options}))
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse what the recipe would have to ignore."""
+    taken = RECIPES[args.recipe].options
+    for name, value in _given(args, _OPTIONS).items():
+        if name not in taken:
+            flag = name.replace("_", "-")
+            raise InputError(f"Expected no --{flag} for {args.recipe}, got {value}.")
+    if args.epochs is not None and args.epochs < 1:
+        raise InputError(f"Expected at least one epoch, got {args.epochs}.")
+
+
+def _given(args: argparse.Namespace, options: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the options that were given."""
+    values = {name: getattr(args, name, None) for name in options}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of the training function."""
     from emotion.checkpoint import bundled
     from emotion.corpora.archive import default_cache
 
-    if args.epochs is not None and args.epochs < 1:
-        raise InputError(f"Expected at least one epoch, got {args.epochs}.")
-    root, out = _root(args), args.out or Path("runs") / args.recipe
+    defaults: dict[str, Any] = {"cache": default_cache()}
+    defaults |= {part: bundled(part) for part in ("face", "voice")}
+    taken = [name for name in RECIPES[args.recipe].options if name not in _OF_THE_RECIPE]
+    given = _given(args, tuple(taken))
+    return {name: defaults[name] for name in taken if name in defaults} | given
+
+
+def _out_folder(args: argparse.Namespace, prefix: str = "") -> Path:
+    out: Path = args.out or Path("runs") / f"{prefix}{args.recipe}"
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Expected a folder to write at {out}, got: {error.strerror}.") from error
-    common: dict[str, Any] = {"cache": args.cache or default_cache(), "resume": args.resume}
-    if args.recipe == "face":
-        from emotion.training.face import train_face
-
-        train_face(_recipe(args), root, out, **common)
-    elif args.recipe == "voice":
-        from emotion.training.voice import train_voice
-
-        held_out, temperature = args.without_speakers, args.temperature_from
-        common |= {"without_speakers": held_out, "temperature_from": temperature}
-        train_voice(_recipe(args), root, out, **common)
-    elif args.recipe == "fusion":
-        from emotion.training.fusion import train_fusion
-
-        encoders: dict[str, Any] = {
-            part: getattr(args, part) or bundled(part) for part in ("face", "voice")
-        }
-        train_fusion(_recipe(args), root, out, **encoders, **common)
-    else:
-        from emotion.training.words import train_words
-
-        train_words(_recipe(args), root, out)
-    print(f"{out}: trained by the recipe {args.recipe}")
-    return 0
-
-
-def _recipe(args: argparse.Namespace) -> Any:
-    """Look up the recipe, with the schedule's figures that the command line changes."""
-    from dataclasses import replace
-
-    from emotion.training import recipes
-
-    kinds = {
-        "face": recipes.FaceRecipe,
-        "voice": recipes.VoiceRecipe,
-        "fusion": recipes.FusionRecipe,
-        "words": recipes.WordsRecipe,
-    }
-    recipe: Any = kinds[args.recipe]()
-    asked = {"epochs": args.epochs, "seed": args.seed}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    if not changes:
-        return recipe
-    if args.recipe == "words":
-        raise InputError("Expected no --epochs or --seed: words are trained without either.")
-    return replace(recipe, schedule=replace(recipe.schedule, **changes))
+    return out
 
 
 def _score(args: argparse.Namespace) -> int:
@@ -185,14 +418,17 @@ def _score(args: argparse.Namespace) -> int:
     from emotion.scoring import score
 
     if args.json:
-        _check_writable(args.json)
+        check_writable(args.json)
     found = score(
         args.corpus,
-        _root(args),
+        corpora_root(args),
         split=args.split,
         model=args.model,
         emotions=SIX if args.emotions == "six" else EMOTIONS,
         baseline=args.baseline,
+        voice_model=args.voice_model,
+        face_model=args.face_model,
+        labels=args.labels,
         cache=args.cache or default_cache(),
     )
     print("\n".join(_lines(found)))

@@ -1,4 +1,4 @@
-"""Trains the face CNN on FER2013 and FER+."""
+"""Trains the face CNN on FER2013 and FER+, and the papers' face networks on FER2013."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ from emotion import checkpoint
 from emotion.calibration import fit_temperature
 from emotion.corpora.fer2013 import Faces, load_faces
 from emotion.labels import EMOTIONS
+from emotion.models.face_backbones import FaceEncoder
 from emotion.models.face_cnn import FaceCNN, standardise
-from emotion.training.augmentation import augment_faces, mixup
-from emotion.training.loop import fit, initialised
+from emotion.models.published import load_weights
+from emotion.training.augmentation import augment_faces, augment_levels, mixup
+from emotion.training.loop import Figures, device_of, fit, initialised, mixed_precision
 from emotion.training.losses import cross_entropy, smoothed
-from emotion.training.recipes import FaceRecipe
+from emotion.training.recipes import FaceBackboneRecipe, FaceRecipe
 
-__all__ = ["FaceTask", "split_faces", "train_face"]
+__all__ = [
+    "FaceBackboneTask",
+    "FaceTask",
+    "face_logits",
+    "split_faces",
+    "train_face",
+    "train_face_backbone",
+]
 
 
 def train_face(
@@ -31,6 +40,40 @@ def train_face(
     task = FaceTask(recipe, train, held_out, out)
     fit(task, recipe.schedule, out, resume=resume)
     model: FaceCNN = checkpoint.load(out)
+    return model
+
+
+def train_face_backbone(
+    recipe: FaceBackboneRecipe,
+    root: Path,
+    out: Path,
+    *,
+    cache: Path | None,
+    init: Path | None = None,
+    resume: bool = False,
+) -> FaceEncoder:
+    """Train on `Training` of FER2013 under `root`; after each epoch `out` holds a checkpoint.
+
+    Args:
+        recipe: What to do.
+        root: Folder of corpora.
+        out: Folder of the checkpoint.
+        cache: Folder for decoded arrays, or None.
+        init: Checkpoint to start from, such as published weights brought by `attune convert`;
+            None starts from nothing.
+        resume: Go on where a killed training stopped.
+
+    Raises:
+        CheckpointError: If `init` has not the weights of this network.
+    """
+    faces = load_faces(root, "Training", cache)
+    train, held_out = split_faces(faces, recipe.held_out, recipe.schedule.seed)
+    task = FaceBackboneTask(recipe, train, held_out, out)
+    if init is not None:
+        load_weights(task.model, init)
+        task.facts["init"] = checkpoint.digest(init)
+    fit(task, recipe.schedule, out, resume=resume)
+    model: FaceEncoder = checkpoint.load(out)
     return model
 
 
@@ -64,8 +107,7 @@ class FaceTask:
 
     def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
         """List every face (example,) once, shuffled; the last incomplete batch is left out."""
-        order = torch.randperm(len(self.levels), generator=generator)
-        return list(torch.split(order[: len(order) // batch * batch], batch))
+        return _shuffled(len(self.levels), batch, generator)
 
     def loss(self, indices: Tensor, progress: float, generator: torch.Generator) -> Tensor:
         """Sum the two heads' cross-entropies on the faces (example,), augmented and mixed."""
@@ -77,13 +119,15 @@ class FaceTask:
             partners, share = mixup(len(indices), self.recipe.mixup, generator)
             crops = crops.lerp(crops[partners], 1 - share)
             targets = targets.lerp(targets[:, partners], 1 - share)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = self.model(crops)
+        device = device_of(self.model)
+        targets = targets.to(device)
+        with mixed_precision(self.model):
+            logits = self.model(crops.to(device))
         return cross_entropy(logits["fer2013"], targets[0]) + cross_entropy(
             logits["ferplus"], targets[1]
         )
 
-    def epoch_done(self, averaged: nn.Module, epoch: int) -> str:
+    def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
         """Fit the temperatures on the held-out faces and write the checkpoint."""
         logits = face_logits(averaged, self.held_out)
         labels = np.eye(len(EMOTIONS))[self.held_out.labels]
@@ -102,14 +146,77 @@ class FaceTask:
             "temperature": temperatures,
         }
         checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
-        return f"held-out accuracy {accuracy:.3f}"
+        return {"held-out accuracy": accuracy}
+
+
+class FaceBackboneTask:
+    """FER2013's labels, learnt by one of the papers' networks."""
+
+    def __init__(
+        self, recipe: FaceBackboneRecipe, train: Faces, held_out: Faces, out: Path
+    ) -> None:
+        self.recipe, self.held_out, self.out = recipe, held_out, out
+        self.model: nn.Module = initialised(
+            lambda: FaceEncoder(recipe.config), recipe.schedule.seed
+        )
+        self.levels = torch.from_numpy(train.images)[:, None]
+        self.targets = smoothed(torch.from_numpy(train.labels), recipe.smoothing)
+        self.facts: dict[str, Any] = {
+            "recipe": f"face backbone {recipe.config.kind}",
+            "corpora": ["fer2013 Training"],
+            "held_out_per_thousand": recipe.held_out,
+            "seed": recipe.schedule.seed,
+        }
+
+    def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
+        """List every face (example,) once, shuffled; the last incomplete batch is left out."""
+        return _shuffled(len(self.levels), batch, generator)
+
+    def loss(self, indices: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        """Cross-entropy on the faces (example,), augmented and mixed."""
+        recipe, levels, targets = self.recipe, self.levels[indices].float(), self.targets[indices]
+        crops = augment_levels(levels, levels.shape[-1], recipe.augmentation, generator)
+        if recipe.mixup > 0:
+            partners, share = mixup(len(indices), recipe.mixup, generator)
+            crops = crops.lerp(crops[partners], 1 - share)
+            targets = targets.lerp(targets[partners], 1 - share)
+        device = device_of(self.model)
+        with mixed_precision(self.model):
+            logits = self.model(crops.to(device))
+        return cross_entropy(logits, targets.to(device))
+
+    def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
+        """Fit the temperature on the held-out faces and write the checkpoint."""
+        logits = face_logits(averaged, self.held_out)["fer2013"]
+        accuracy = float((logits.argmax(1) == self.held_out.labels).mean())
+        temperature = fit_temperature(logits, np.eye(len(EMOTIONS))[self.held_out.labels])
+        facts = self.facts | {"epochs": epoch + 1, "held_out_accuracy": round(accuracy, 4)}
+        facts["temperature"] = {"fer2013": temperature}
+        checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
+        return {"held-out accuracy": accuracy}
+
+
+def _shuffled(examples: int, batch: int, generator: torch.Generator) -> list[Tensor]:
+    """List steps of indices (example,), each example once, without the last incomplete batch."""
+    order = torch.randperm(examples, generator=generator)
+    return list(torch.split(order[: examples // batch * batch], batch))
 
 
 @torch.inference_mode()
-def face_logits(model: nn.Module, faces: Faces, batch: int = 256) -> dict[str, Any]:
-    """Logits (image, emotion) of every head, as float32 arrays by the head's name."""
+def face_logits(model: nn.Module, faces: Faces, batch: int = 64) -> dict[str, Any]:
+    """Logits (image, emotion) of every head, as float32 arrays by the head's name.
+
+    Args:
+        model: `FaceCNN`, or `FaceEncoder`, whose only head is "fer2013".
+        faces: What to classify.
+        batch: How many at once.
+    """
     pieces: dict[str, list[Tensor]] = {}
+    device = device_of(model)
     for levels in torch.split(torch.from_numpy(faces.images)[:, None], batch):
-        for name, logits in model(standardise(levels.float())).items():
-            pieces.setdefault(name, []).append(logits)
+        given = levels.float().to(device)
+        own = isinstance(model, FaceEncoder)
+        said = {"fer2013": model(given)} if own else model(standardise(given))
+        for name, logits in said.items():
+            pieces.setdefault(name, []).append(logits.cpu())
     return {name: torch.cat(parts).numpy() for name, parts in pieces.items()}

@@ -16,10 +16,10 @@ from emotion.corpora.fer2013 import Faces, load_faces
 from emotion.corpora.speech import load_voices
 from emotion.labels import EMOTIONS
 from emotion.models.face_cnn import CROP_SIDE, standardise
-from emotion.models.fusion import AttentionFBP
+from emotion.models.fusion import AttentionFBP, FusionOutput
 from emotion.training.augmentation import FaceAugmentation, augment_faces
 from emotion.training.face import split_faces
-from emotion.training.loop import fit, initialised, step_generator
+from emotion.training.loop import Figures, device_of, fit, initialised, step_generator
 from emotion.training.losses import cross_entropy, smoothed
 from emotion.training.recipes import FusionRecipe
 from emotion.training.voice import voice_outputs
@@ -178,22 +178,22 @@ class FusionTask:
     def loss(self, indices: Tensor, progress: float, generator: torch.Generator) -> Tensor:
         """Cross-entropy on fresh clips of the labels (clip,), some without face or voice."""
         clips = make_clips(self.recipe, self.photographs, self.voices, indices, generator)
-        logits = self.model(clips.frames, clips.frame_mask, clips.voice, clips.voice_mask).logits
-        return cross_entropy(logits, smoothed(clips.labels, self.recipe.smoothing))
+        targets = smoothed(clips.labels, self.recipe.smoothing)
+        return cross_entropy(_logits(self.model, clips), targets.to(device_of(self.model)))
 
-    def epoch_done(self, averaged: nn.Module, epoch: int) -> str:
+    def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
         """Fit the temperature on clips of the faces kept back and write the checkpoint."""
         generator = step_generator(self.recipe.schedule.seed, 4)
         labels = torch.arange(2100) % len(EMOTIONS)
         clips = make_clips(self.recipe, self.calibration, self.voices, labels, generator)
         with torch.inference_mode():
-            logits = averaged(clips.frames, clips.frame_mask, clips.voice, clips.voice_mask).logits
+            logits = _logits(averaged, clips).cpu()
         targets = nn.functional.one_hot(labels, len(EMOTIONS))
         temperature = fit_temperature(logits.numpy(), targets.numpy())
         accuracy = (logits.argmax(1) == labels).float().mean().item()
         facts = self.facts | {"epochs": epoch + 1, "temperature": temperature}
         checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
-        return f"calibration clips {accuracy:.3f}"
+        return {"calibration accuracy": accuracy}
 
 
 def make_clips(
@@ -259,6 +259,13 @@ def fit_reach(
         right = (head(drawn).argmax(1) == labels).float().mean().item()
         low, high = (middle, high) if right > accuracy else (low, middle)
     return (low + high) / 2
+
+
+def _logits(model: nn.Module, clips: PairedClips) -> Tensor:
+    """Logits (clip, emotion), on the model's device."""
+    parts = (clips.frames, clips.frame_mask, clips.voice, clips.voice_mask)
+    output: FusionOutput = model(*(part.to(device_of(model)) for part in parts))
+    return output.logits
 
 
 def _plan(

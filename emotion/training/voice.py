@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,18 @@ from emotion import checkpoint
 from emotion.calibration import fit_temperature
 from emotion.corpora.clip import check_speakers
 from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
+from emotion.errors import CorpusError
 from emotion.labels import EMOTIONS
 from emotion.metrics import confusion_matrix, unweighted_average_recall
 from emotion.models.attention_fcn import AttentionFCN, VoiceOutput
+from emotion.models.published import load_weights
 from emotion.speech.spectrogram import BINS, log_spectrogram
 from emotion.training.augmentation import augment_voices, mixup
-from emotion.training.loop import fit, initialised
+from emotion.training.loop import Figures, device_of, fit, initialised, mixed_precision
 from emotion.training.losses import cross_entropy, smoothed
 from emotion.training.recipes import VoiceRecipe
 
-__all__ = ["VoiceTask", "train_voice", "voice_outputs"]
+__all__ = ["VoiceTask", "balanced", "speakers_of", "train_voice", "voice_outputs"]
 
 CHECKPOINT_EPOCHS = 5
 
@@ -36,7 +38,9 @@ def train_voice(
     *,
     cache: Path | None,
     without_speakers: Collection[str] = (),
+    development_speakers: Collection[str] = (),
     temperature_from: Path | None = None,
+    init: Path | None = None,
     resume: bool = False,
 ) -> AttentionFCN:
     """Train on the corpora of the recipe under `root`; each few epochs `out` gets a checkpoint.
@@ -47,27 +51,46 @@ def train_voice(
         out: Folder of the checkpoint.
         cache: Folder for decoded arrays, or None.
         without_speakers: Speakers to hold out, such as "ravdess:21". The temperature is fitted on
-            them.
+            them, unless there are development speakers: then they are left wholly alone.
+        development_speakers: Speakers not trained on either, for the temperature and the figure
+            of each epoch.
         temperature_from: With nobody held out, a checkpoint of the same recipe that has held-out
             speakers, whose temperature is taken over.
+        init: Checkpoint of a network of this layout to start from, such as ImageNet's AlexNet
+            brought by `attune convert`; what it does not hold starts from nothing.
         resume: Go on where a killed training stopped.
 
     Raises:
         CorpusError: If a corpus or a speaker is not there.
     """
-    clips = [clip for name in recipe.corpora for clip in SPEECH_CORPORA[name].clips(root)]
-    check_speakers(without_speakers, {clip.speaker for clip in clips})
+    away = {*without_speakers, *development_speakers}
+    check_speakers(away, speakers_of(recipe.corpora, root))
     voices = load_voices(root, recipe.corpora, cache)
     task = VoiceTask(
         recipe,
-        voices.of([s for s in voices.speakers if s not in without_speakers]),
-        voices.of(list(without_speakers)),
+        voices.of([s for s in voices.speakers if s not in away]),
+        voices.of(list(development_speakers or without_speakers)),
         out,
         checkpoint.read(temperature_from).training["temperature"] if temperature_from else 1.0,
     )
+    if init is not None:
+        load_weights(task.model, init, only="blocks.")
     fit(task, recipe.schedule, out, resume=resume)
     model: AttentionFCN = checkpoint.load(out)
     return model
+
+
+def speakers_of(corpora: Sequence[str], root: Path) -> set[str]:
+    """List who speaks in some corpora of speech under `root`.
+
+    Raises:
+        CorpusError: If a corpus is unknown or not there.
+    """
+    unknown = [name for name in corpora if name not in SPEECH_CORPORA]
+    if unknown or not corpora:
+        known = ", ".join(SPEECH_CORPORA)
+        raise CorpusError(f"Expected corpora of speech among {known}, got {', '.join(unknown)}.")
+    return {clip.speaker for name in corpora for clip in SPEECH_CORPORA[name].clips(root)}
 
 
 class VoiceTask:
@@ -91,11 +114,7 @@ class VoiceTask:
 
     def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
         """Draw clips (example,), as many as there are, an emotion's clips sharing one weight."""
-        labels = torch.from_numpy(self.train.labels)
-        weights = 1.0 / torch.bincount(labels, minlength=len(EMOTIONS)).clamp_min(1)[labels]
-        steps = len(labels) // batch
-        drawn = torch.multinomial(weights, steps * batch, replacement=True, generator=generator)
-        return list(torch.split(drawn, batch))
+        return balanced(self.train.labels, batch, generator)
 
     def loss(self, indices: Tensor, progress: float, generator: torch.Generator) -> Tensor:
         """Cross-entropy on pieces of the clips (example,), augmented and mixed."""
@@ -109,14 +128,15 @@ class VoiceTask:
             spectrograms = spectrograms.lerp(spectrograms[partners], 1 - share)
             targets = targets.lerp(targets[partners], 1 - share)
             lengths = torch.maximum(lengths, lengths[partners])
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = self.model(spectrograms, lengths).logits
-        return cross_entropy(logits, targets)
+        device = device_of(self.model)
+        with mixed_precision(self.model):
+            logits = self.model(spectrograms.to(device), lengths.to(device)).logits
+        return cross_entropy(logits, targets.to(device))
 
-    def epoch_done(self, averaged: nn.Module, epoch: int) -> str:
+    def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
         """Now and then fit the temperature on the speakers held out and write the checkpoint."""
         if (epoch + 1) % CHECKPOINT_EPOCHS and epoch + 1 < self.recipe.schedule.epochs:
-            return ""
+            return {}
         facts: dict[str, Any] = {
             "recipe": "voice",
             "corpora": list(self.recipe.corpora),
@@ -126,15 +146,24 @@ class VoiceTask:
             "epochs": epoch + 1,
             "temperature": self.temperature,
         }
-        said = ""
+        said: dict[str, float] = {}
         if len(self.held_out):
             logits = voice_outputs(averaged, self.held_out)[0]
             truth = self.held_out.labels
             facts["temperature"] = fit_temperature(logits, np.eye(len(EMOTIONS))[truth])
-            uar = unweighted_average_recall(confusion_matrix(truth, logits.argmax(1)))
-            said = f"held-out UAR {uar:.3f}"
+            confusion = confusion_matrix(truth, logits.argmax(1))
+            said["held-out UAR"] = unweighted_average_recall(confusion)
         checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
         return said
+
+
+def balanced(labels: npt.NDArray[np.int64], batch: int, generator: torch.Generator) -> list[Tensor]:
+    """Draw steps of indices (example,) of `labels` (clip,), every emotion equally often."""
+    own = torch.from_numpy(labels)
+    weights = 1.0 / torch.bincount(own, minlength=len(EMOTIONS)).clamp_min(1)[own]
+    steps = len(own) // batch
+    drawn = torch.multinomial(weights, steps * batch, replacement=True, generator=generator)
+    return list(torch.split(drawn, batch))
 
 
 @torch.inference_mode()
@@ -144,13 +173,15 @@ def voice_outputs(
     """Logits (clip, emotion) and features (clip, feature) of whole clips, longest with longest."""
     order = sorted(range(len(voices)), key=lambda i: len(voices.waveforms[i]))
     outputs: dict[int, tuple[Tensor, Tensor]] = {}
+    device = device_of(model)
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         padded, lengths = _padded([_spectrogram(voices.waveforms[i]) for i in chosen])
-        output: VoiceOutput = model(padded, lengths)
-        outputs |= zip(chosen, zip(output.logits, output.feature, strict=True), strict=True)
+        output: VoiceOutput = model(padded.to(device), lengths.to(device))
+        rows = zip(output.logits.cpu(), output.feature.float().cpu(), strict=True)
+        outputs |= zip(chosen, rows, strict=True)
     logits, features = zip(*(outputs[i] for i in range(len(voices))), strict=True)
-    return torch.stack(logits).numpy(), torch.stack(features).float().numpy()
+    return torch.stack(logits).numpy(), torch.stack(features).numpy()
 
 
 def _spectrogram(waveform: npt.NDArray[np.float32]) -> Tensor:

@@ -1,18 +1,23 @@
-import io
 import json
-import wave
 import zipfile
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from emotion import EMOTIONS, SIX, CheckpointError, CorpusError, checkpoint
+from emotion import EMOTIONS, SIX, CheckpointError, CorpusError, InputError, checkpoint
 from emotion.metrics import confusion_matrix, unweighted_average_recall
 from emotion.models.attention_fcn import AttentionFCN, AttentionFCNConfig, ConvLayer
+from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
 from emotion.models.face_cnn import FaceCNN, FaceCNNConfig
-from emotion.scoring import Predictions, bootstrap_interval, cross_fitted, report, score
+from emotion.scoring import (
+    Predictions,
+    bootstrap_interval,
+    cross_fitted,
+    report,
+    scorable,
+    score,
+)
 
 
 def predictions(samples=350, groups=10, right=0.7):
@@ -100,34 +105,10 @@ def test_a_temperature_is_never_fitted_on_who_is_scored():
 # ------------------------------------------------------------- whole reports on tiny corpora
 
 
-def wav(seed):
-    buffer = io.BytesIO()
-    samples = 3000 * np.random.default_rng(seed).standard_normal(8000)
-    with wave.open(buffer, "wb") as out:
-        out.setparams((1, 2, 16_000, 0, "NONE", ""))
-        out.writeframes(samples.astype(np.int16).tobytes())
-    return buffer.getvalue()
-
-
-def png(seed):
-    buffer = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (48, 48)).astype(np.uint8)
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("corpora")
-    with zipfile.ZipFile(root / "ravdess.zip", "w") as archive:
-        for actor in (1, 2):
-            for emotion in range(1, 9):
-                name = f"Actor_{actor:02}/03-01-{emotion:02}-01-01-01-{actor:02}.wav"
-                archive.writestr(name, wav(10 * actor + emotion))
-    with zipfile.ZipFile(root / "fer2013.zip", "w") as archive:
-        for i in range(14):
-            archive.writestr(f"PublicTest/{EMOTIONS[i % 7]}/fer{i:07}.png", png(i))
-    return root
+def root(tmp_path_factory, write_ravdess, write_fer2013):
+    root = write_ravdess(tmp_path_factory.mktemp("corpora"))
+    return write_fer2013(root, "PublicTest", pictures=14)
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +117,11 @@ def models(tmp_path_factory):
     with torch.random.fork_rng():
         face = FaceCNN(FaceCNNConfig(stem=4, widths=(8,), blocks=(1,)))
         voice = AttentionFCN(AttentionFCNConfig((ConvLayer(4, 5, 4),), attention_hidden=4))
+        encoder = FaceEncoder(FaceEncoderConfig("compact", shrink=16))
     facts = {"temperature": {"fer2013": 1.0, "ferplus": 1.0}}
     checkpoint.save(folder / "face", face, face.config, training=facts)
+    facts = {"temperature": {"fer2013": 1.0}}
+    checkpoint.save(folder / "encoder", encoder, encoder.config, training=facts)
     facts = {
         "temperature": 1.0,
         "corpora": ["ravdess"],
@@ -159,11 +143,37 @@ def test_faces_are_scored(root, models):
     )
 
 
+def test_the_papers_face_networks_are_scored_on_the_labels_they_know(root, models):
+    assert score("fer2013", root, model=models / "encoder")["samples"] == 14
+    with pytest.raises(InputError, match="Expected fer2013 for this model, got ferplus"):
+        score("ferplus", root, model=models / "encoder")
+
+
 def test_only_unseen_speakers_are_scored(root, models):
     found = score("ravdess", root, model=models)
     assert found["speakers"] == ["ravdess:02"]
     assert found["samples"] == 8
     assert found["temperature"] == "fitted on the other speakers"
+
+
+@pytest.mark.parametrize(
+    ("corpus", "places", "options"),
+    [
+        ("savee", ["savee/DC/a01.wav", "savee/KL/sa07.wav"], {}),
+        ("cremad", ["cremad/AudioWAV/1001_DFA_ANG_XX.wav"] * 2, {}),
+        ("afew", ["AFEW/Train/Angry/1.avi", "AFEW/Val/Sad/2.avi"], {"split": "valid"}),
+    ],
+)
+def test_a_corpus_in_its_official_layout_is_scored(models, tmp_path, root, corpus, places, options):
+    with zipfile.ZipFile(root / "ravdess.zip") as archive:
+        sound = archive.read(archive.namelist()[0])
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(sound)
+    found = score(corpus, tmp_path, model=models, **options)
+    assert found["samples"] == len(set(places)) - len(options)
+    with pytest.raises((CorpusError, InputError), match="got 'nothing'"):
+        score(corpus, tmp_path, model=models, split="nothing")
 
 
 def test_a_model_that_heard_everybody_is_not_scored(root, models):
@@ -193,3 +203,62 @@ def test_the_baseline_is_scored_beside(root, models):
     found = score("ravdess", root, model=models, baseline=True)
     assert found["egemaps_svm"]["samples"] == 8
     assert "ece" not in found["egemaps_svm"]
+
+
+# ---------------------------------------------------------------------- models of the hub
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A small random audio classifier and an image classifier, as the hub has them."""
+    import transformers as tf
+
+    folder = tmp_path_factory.mktemp("hub")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    sizes |= {"intermediate_size": 8, "id2label": dict(enumerate(EMOTIONS))}
+    audio = tf.Wav2Vec2Config(
+        conv_dim=(4,), conv_kernel=(40,), conv_stride=(20,), num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=1, **sizes,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        heard = tf.Wav2Vec2ForSequenceClassification(audio)
+        seen = tf.ViTForImageClassification(tf.ViTConfig(image_size=16, patch_size=8, **sizes))
+    heard.save_pretrained(folder / "voice")
+    tf.Wav2Vec2FeatureExtractor().save_pretrained(folder / "voice")
+    seen.save_pretrained(folder / "face")
+    tf.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder / "face")
+    return folder
+
+
+def test_a_model_of_the_hub_is_scored_on_everybody(root, hub):
+    found = score("ravdess", root, voice_model=str(hub / "voice"))
+    assert found["speakers"] == ["ravdess:01", "ravdess:02"]
+    assert (found["samples"], found["says"]) == (16, list(EMOTIONS))
+    assert json.loads(json.dumps(found)) == found
+    faces = score("fer2013", root, face_model=str(hub / "face"), emotions=SIX)
+    assert faces["samples"] == 12
+    told = score("ravdess", root, voice_model=str(hub / "voice"), labels=["sad", *"-----", "joy"])
+    assert told["says"] == ["happy", "sad"]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "options", "message"),
+    [
+        ("fer2013", {"voice_model": "x"}, "corpus of voices for --voice-model, got 'fer2013'"),
+        ("ravdess", {"face_model": "x"}, "corpus of faces for --face-model, got 'ravdess'"),
+        ("ravdess", {"voice_model": "x", "baseline": True}, "neither --model nor --baseline"),
+        ("ravdess", {"labels": ["sad"]}, "--voice-model or --face-model for --labels"),
+        ("paired", {"split": "x"}, "no split for paired"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(root, corpus, options, message):
+    with pytest.raises(InputError, match=message):
+        score(corpus, root, **options)
+
+
+def test_every_corpus_with_sound_and_labels_can_be_scored():
+    from emotion.corpora.registry import CORPORA
+
+    sounding = {n for n, c in CORPORA.items() if "voice" in c.modalities and c.labels}
+    assert set(scorable()) == sounding | {"fer2013", "ferplus", "goemotions", "paired"}
+    assert {"savee", "enterface", "cremad", "iemocap"} <= sounding

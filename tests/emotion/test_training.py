@@ -1,34 +1,60 @@
 """The loop, the recipes' data, augmentation and losses."""
 
 import math
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState, debug_launcher
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from emotion import EMOTIONS, CheckpointError, CorpusError, checkpoint
 from emotion.corpora.clip import Clip
 from emotion.corpora.fer2013 import Faces
 from emotion.corpora.speech import Voices
-from emotion.models.attention_fcn import AttentionFCNConfig, ConvLayer
-from emotion.models.face_cnn import FaceCNNConfig
+from emotion.models.attention_fcn import AttentionFCN, AttentionFCNConfig, ConvLayer
+from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
+from emotion.models.face_cnn import FaceCNNConfig, standardise
 from emotion.models.fusion import AttentionFBPConfig
 from emotion.speech.spectrogram import AMPLITUDE_FLOOR
 from emotion.training.augmentation import (
     FaceAugmentation,
     VoiceAugmentation,
     augment_faces,
+    augment_levels,
     augment_voices,
     mixup,
 )
-from emotion.training.face import FaceTask, split_faces
+from emotion.training.face import (
+    FaceBackboneTask,
+    FaceTask,
+    face_logits,
+    split_faces,
+    train_face_backbone,
+)
 from emotion.training.fusion import FusionTask, Photographs, VoicePool, fit_reach, make_clips
-from emotion.training.loop import Schedule, fit, learning_rate, step_generator
+from emotion.training.loop import (
+    Schedule,
+    device_of,
+    fit,
+    initialised,
+    learning_rate,
+    step_generator,
+    watching,
+)
 from emotion.training.losses import cross_entropy, smoothed
-from emotion.training.recipes import FaceRecipe, FusionRecipe, VoiceRecipe, WordsRecipe
-from emotion.training.voice import VoiceTask, voice_outputs
+from emotion.training.recipes import (
+    FACE_BACKBONES,
+    FaceBackboneRecipe,
+    FaceRecipe,
+    FusionRecipe,
+    VoiceRecipe,
+    WordsRecipe,
+)
+from emotion.training.voice import VoiceTask, train_voice, voice_outputs
 
 SCHEDULE = Schedule(epochs=3, batch=4, learning_rate=0.01, average=0.5)
 
@@ -44,12 +70,13 @@ class Killed(Exception):  # noqa: N818
 class Line:
     """Learns y = 3x with dropout, so that a resumed run must get the same random numbers."""
 
-    def __init__(self, killed_at=None):
-        self.model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    def __init__(self, killed_at=None, killed_after=None, dropout=0.5, noise=0.1):
+        self.model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(dropout), nn.Linear(8, 1))
         for parameter in self.model.parameters():
             nn.init.constant_(parameter, 0.1)
         self.x = torch.linspace(-1, 1, 20)[:, None]
-        self.steps, self.killed_at, self.epochs = 0, killed_at, []
+        self.steps, self.killed_at, self.killed_after = 0, killed_at, killed_after
+        self.noise, self.epochs = noise, []
 
     def order(self, batch, generator):
         return list(torch.randperm(20, generator=generator).split(batch))
@@ -59,11 +86,22 @@ class Line:
             raise Killed
         self.steps += 1
         noise = torch.randn(len(indices), 1, generator=generator)
-        return (self.model(self.x[indices]) - 3 * self.x[indices] + 0.1 * noise).square().mean()
+        wanted = (3 * self.x[indices] - self.noise * noise).to(device_of(self.model))
+        return (self.model(self.x[indices].to(wanted)) - wanted).square().mean()
 
     def epoch_done(self, averaged, epoch):
+        if epoch == self.killed_after:
+            raise Killed
         self.epochs.append(epoch)
-        return ""
+        return {"figure": 0.1 * epoch}
+
+
+def still(killed_at=None):
+    """Learn without chance, and with unequal weights, so that every gradient counts."""
+    line = Line(killed_at, dropout=0.0, noise=0.0)
+    for number, parameter in enumerate(line.model.parameters()):
+        nn.init.normal_(parameter, generator=step_generator(number))
+    return line
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
@@ -79,7 +117,109 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, optimiser, killed_at, m
     assert second.steps == 15 - killed_at
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
-    assert list((tmp_path / "cut").iterdir()) == []  # nothing is left to resume
+    left = [path.name for path in (tmp_path / "cut").iterdir()]
+    assert set(left) <= {"tensorboard"}  # nothing is left to resume
+
+
+def test_a_run_killed_while_an_epoch_is_scored_scores_it_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("emotion.training.loop.SAVE_EVERY_S", 0.0)
+    with pytest.raises(Killed):
+        fit(Line(killed_after=2), SCHEDULE, tmp_path)
+    again = Line()
+    fit(again, SCHEDULE, tmp_path, resume=True)
+    assert (again.steps, again.epochs) == (0, [2])
+
+
+def test_a_batch_in_parts_is_the_batch_at_once(tmp_path):
+    def trained(parts):
+        line = still()
+        fit(line, replace(SCHEDULE, batch=5, parts=parts), tmp_path / str(parts))
+        return torch.cat([p.flatten() for p in line.model.parameters()])
+
+    torch.testing.assert_close(trained(1), trained(2))
+    torch.testing.assert_close(trained(1), trained(7))  # more parts than examples
+
+
+def test_epochs_can_be_watched_and_stopped(tmp_path):
+    heard = []
+
+    def watch(epoch, figures):
+        heard.append((epoch, figures["figure"]))
+        if epoch == 1:
+            raise Killed
+
+    with watching(watch), pytest.raises(Killed):
+        fit(Line(), SCHEDULE, tmp_path)
+    assert heard == [(0, 0.0), (1, 0.1)]
+    fit(Line(), SCHEDULE, tmp_path)  # nobody listens any more
+    assert len(heard) == 2
+
+
+def test_tensorboard_is_told_losses_rates_and_figures(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="the extra training is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr("emotion.training.loop.LOG_EVERY_STEPS", 5)
+    fit(Line(), SCHEDULE, tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("loss")] == [5, 10, 15]
+    assert events.Scalars("learning rate")[-1].value == pytest.approx(0)
+    assert [e.value for e in events.Scalars("figure")] == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_without_tensorboard_there_are_no_logs_and_no_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    fit(Line(), SCHEDULE, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def train_in_one_of_several(folder):
+    PartialState._reset_state()  # what the tests' own process made of itself
+    whole = fit(still(), SCHEDULE, folder / "whole")
+    with pytest.raises(Killed):
+        fit(still(7), SCHEDULE, folder / "cut")
+    PartialState().wait_for_everyone()
+    line = still()
+    resumed = fit(line, SCHEDULE, folder / "cut", resume=True)
+    assert line.steps == 15 - 7
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+    rank = PartialState().process_index
+    save_file(dict(whole.state_dict()), folder / f"{rank}.safetensors")
+    (folder / f"{rank}.epochs").write_text(str(line.epochs))
+
+
+def test_two_processes_train_as_one_and_resume(tmp_path, monkeypatch):
+    """Batches of 4 are dealt over two CPU processes, which agree through gloo."""
+    monkeypatch.setattr("emotion.training.loop.SAVE_EVERY_S", 0.0)
+    debug_launcher(train_in_one_of_several, (tmp_path,), num_processes=2)
+    alone = fit(still(), SCHEDULE, tmp_path / "alone").state_dict()
+    for rank in range(2):
+        for name, weights in load_file(tmp_path / f"{rank}.safetensors").items():
+            torch.testing.assert_close(weights, alone[name])
+    # the first process alone scores and writes
+    assert [(tmp_path / f"{rank}.epochs").read_text() for rank in range(2)] == ["[1, 2]", "[]"]
+    assert not (tmp_path / "whole" / "state.safetensors").exists()
+
+
+@pytest.mark.gpu
+def test_training_uses_a_gpu_and_resumes_on_it(tmp_path, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    monkeypatch.setattr("emotion.training.loop.SAVE_EVERY_S", 0.0)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
+    PartialState._reset_state()
+    try:
+        whole = fit(Line(), SCHEDULE, tmp_path / "whole")
+        with pytest.raises(Killed):
+            fit(Line(7), SCHEDULE, tmp_path / "cut")
+        resumed = fit(Line(), SCHEDULE, tmp_path / "cut", resume=True)
+    finally:
+        PartialState._reset_state()
+    assert device_of(whole).type == "cuda"
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_training_leaves_torchs_own_generator_alone(tmp_path):
@@ -238,6 +378,60 @@ def test_the_face_recipe_writes_a_checkpoint(tmp_path):
     torch.testing.assert_close(loaded(crops), averaged(crops), atol=5e-3, rtol=0)
 
 
+def test_the_recipe_of_a_backbone_writes_a_checkpoint(tmp_path):
+    config = FaceEncoderConfig("compact", shrink=16)
+    recipe = FaceBackboneRecipe(config, replace(SCHEDULE, epochs=2, batch=32), held_out=100)
+    task = FaceBackboneTask(recipe, *split_faces(little_faces(), 100, 1), tmp_path)
+    averaged = fit(task, recipe.schedule, tmp_path)
+    stored = checkpoint.read(tmp_path)
+    assert stored.training["epochs"] == 2
+    assert set(stored.training["temperature"]) == {"fer2013"}
+    logits = face_logits(averaged, little_faces())["fer2013"]
+    np.testing.assert_allclose(
+        face_logits(checkpoint.load(tmp_path), little_faces())["fer2013"], logits, atol=5e-3
+    )
+
+
+@pytest.mark.parametrize("name", FACE_BACKBONES)
+def test_every_backbone_takes_a_step(tmp_path, name):
+    recipe = FACE_BACKBONES[name]
+    recipe = replace(recipe, config=replace(recipe.config, side=75, shrink=16), held_out=0)
+    task = FaceBackboneTask(recipe, *split_faces(little_faces(14), 0, 1), tmp_path)
+    loss = task.loss(torch.arange(4), 0.0, step_generator(1))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is not None for p in task.model.parameters())
+
+
+def test_a_backbone_can_start_from_another_ones_weights(tmp_path, write_fer2013):
+    config = FaceEncoderConfig("compact", shrink=16)
+    first = initialised(lambda: FaceEncoder(config), 9)
+    checkpoint.save(tmp_path / "start", first, config, training={})
+    still = replace(SCHEDULE, epochs=1, batch=8, learning_rate=1e-9)
+    recipe = FaceBackboneRecipe(config, still, held_out=200)
+    root = write_fer2013(tmp_path)
+    options = {"cache": None, "init": tmp_path / "start"}
+    trained = train_face_backbone(recipe, root, tmp_path / "out", **options)
+    started = checkpoint.load(tmp_path / "start")
+    torch.testing.assert_close(trained.classify.weight, started.classify.weight)
+    assert checkpoint.read(tmp_path / "out").training["init"] == checkpoint.digest(
+        tmp_path / "start"
+    )
+    wider = replace(recipe, config=replace(config, shrink=8))
+    with pytest.raises(CheckpointError, match="of shape"):
+        train_face_backbone(wider, root, tmp_path / "out", **options)
+
+
+def test_levels_are_changed_as_faces_are_but_not_standardised():
+    nothing = FaceAugmentation(0, 0, (1, 1), 0, 0, 0)
+    levels = 255 * torch.rand(16, 1, 48, 48, generator=step_generator(1))
+    changed = augment_levels(levels, 48, nothing, step_generator(2))
+    standard = augment_faces(levels, 48, nothing, step_generator(2))
+    torch.testing.assert_close(standardise(changed), standard)
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+
+
 def little_voices(speakers=3):
     generator = np.random.default_rng(1)
     clips = [Clip("x", f"{s}-{e}", e, f"x:{s}") for s in range(speakers) for e in EMOTIONS]
@@ -262,6 +456,17 @@ def test_the_voice_recipe_writes_a_checkpoint_that_names_its_speakers(tmp_path):
     assert facts["speakers"] == ["x:0", "x:1"]
     assert facts["held_out_speakers"] == ["x:2"]
     assert facts["temperature"] > 0
+
+
+def test_a_voice_starts_from_other_convolutions(tmp_path, write_ravdess):
+    start = initialised(lambda: AttentionFCN(TINY), 9)
+    checkpoint.save(tmp_path / "start", start, TINY, training={})
+    schedule = replace(SCHEDULE, epochs=1, batch=8, learning_rate=1e-9)
+    recipe = VoiceRecipe(replace(TINY, attention_hidden=5), schedule, ("ravdess",), frames=40)
+    root = write_ravdess(tmp_path)
+    trained = train_voice(recipe, root, tmp_path / "out", cache=None, init=tmp_path / "start")
+    kernels = [model.blocks[0][0].weight for model in (start, trained)]
+    torch.testing.assert_close(*kernels, atol=1e-3, rtol=0)
 
 
 def test_voices_are_read_in_batches_as_alone():

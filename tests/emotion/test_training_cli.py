@@ -2,14 +2,18 @@
 
 import argparse
 import gzip
+import inspect
 import json
+from dataclasses import is_dataclass, replace
 
 import pytest
 
 from emotion import EMOTIONS, CorpusError, EmotionError, InputError, checkpoint
 from emotion.corpora.goemotions import EKMAN
+from emotion.models.attention_fcn import AttentionFCNConfig, ConvLayer
 from emotion.training import recipes
-from emotion.training.cli import add_commands
+from emotion.training.cli import RECIPES, add_commands
+from emotion.training.loop import Schedule
 from emotion.words import WordsConfig
 
 
@@ -62,7 +66,11 @@ def test_the_folder_may_come_from_the_environment(attune, comments, monkeypatch,
         (("score", "ravdess"), CorpusError, "--data or ATTUNE_DATA, got none"),
         (("score", "ravdess", "--data", "/nowhere"), CorpusError, "corpora at /nowhere"),
         (("train", "voice", "--epochs", "0"), InputError, "at least one epoch, got 0"),
-        (("train", "words", "--seed", "2", "--data", "."), InputError, "no --epochs or --seed"),
+        (
+            ("train", "words", "--seed", "2", "--data", "."),
+            InputError,
+            "no --seed for words, got 2",
+        ),
     ],
 )
 def test_wrong_arguments_are_told(attune, arguments, error, message):
@@ -103,6 +111,82 @@ def test_what_cannot_be_done_is_said_before_it_is_begun(tmp_path, attune, argume
     given = [a.replace("FILE", str(tmp_path / "FILE")) for a in arguments]
     with pytest.raises(EmotionError, match=wanted):
         attune(*given, "--data", tmp_path / "root")
+
+
+def test_a_failed_score_leaves_no_report(attune, tmp_path):
+    with pytest.raises(CorpusError):
+        attune("score", "tess", "--data", tmp_path, "--json", tmp_path / "scores.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------- the table of recipes
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_found_and_takes_what_the_table_says(name):
+    entry = RECIPES[name]
+    recipe = entry.load(name)
+    assert is_dataclass(recipe)
+    taken = inspect.signature(entry.train_with()).parameters
+    assert set(entry.options) - {"epochs", "seed", "corpora"} <= set(taken)
+    if "epochs" in entry.options:
+        changed = entry.load(name, epochs=3, seed=5)
+        assert (changed.schedule.epochs, changed.schedule.seed) == (3, 5)
+        assert replace(changed, schedule=recipe.schedule) == recipe
+    if "corpora" in entry.options:
+        assert entry.load(name, corpora=("emodb",)).corpora == ("emodb",)
+
+
+def test_help_lists_every_recipe_with_its_line(attune, capsys):
+    with pytest.raises(SystemExit):
+        attune("train", "--help")
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {f"{name} {entry.help}" for name, entry in RECIPES.items()} <= set(lines)
+
+
+@pytest.fixture
+def little_voice(monkeypatch):
+    schedule = Schedule(epochs=1, batch=8, learning_rate=1e-3, average=0.5)
+    config = AttentionFCNConfig((ConvLayer(4, 5, 4),), attention_hidden=4, sharpness=0.5)
+    recipe = recipes.VoiceRecipe(config, schedule, corpora=("emodb",), frames=40)
+    monkeypatch.setattr(recipes, "VoiceRecipe", lambda: recipe)
+
+
+def test_a_voice_is_tuned_on_speakers_that_are_not_tested(
+    attune, little_voice, tmp_path, write_ravdess, capsys
+):
+    pytest.importorskip("optuna", reason="the extra training is not installed")
+    write_ravdess(tmp_path, actors=(1, 2, 3))
+    given = ("voice", "--data", tmp_path, "--cache", tmp_path / "cache", "--corpora", "ravdess")
+    asked = (*given, "--out", tmp_path / "tune", "--without-speakers", "ravdess:02")
+    assert attune("tune", *asked, "--trials", "2") == 0
+    best = json.loads((tmp_path / "tune" / "best.json").read_text())
+    assert "held-out UAR" in capsys.readouterr().out
+    assert (best["figure"], best["trials"]) == ("held-out UAR", 2)
+    facts = checkpoint.read(tmp_path / "tune" / best["folder"]).training
+    assert {*facts["speakers"], *facts["held_out_speakers"]} == {"ravdess:01", "ravdess:03"}
+    tuned = ("--tuned", tmp_path / "tune" / "best.json", "--out", tmp_path / "voice")
+    assert attune("train", *given, *tuned) == 0
+    stored = checkpoint.read(tmp_path / "voice")
+    assert stored.config["sharpness"] == best["parameters"]["config.sharpness"]
+    assert len(stored.training["speakers"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "voice", "--corpora", "goemotions"), "speech among .+ got goemotions"),
+        (("train", "face", "--corpora", "ravdess"), "no --corpora for face, got "),
+        (("train", "words", "--resume"), "no --resume for words"),
+        (("train", "voice", "--tuned", "nowhere.json"), "best.json of `attune tune` at nowhere"),
+        (("tune", "voice", "--trials", "0"), "at least one trial, got 0"),
+        (("tune", "words"), "a recipe with one of config.factors"),
+    ],
+)
+def test_what_a_recipe_cannot_do_is_told(attune, tmp_path, arguments, message):
+    pytest.importorskip("optuna", reason="the extra training is not installed")
+    with pytest.raises(EmotionError, match=message):
+        attune(*arguments, "--data", tmp_path, "--out", tmp_path / "out")
 
 
 def test_help_is_not_formatted_twice(attune, capsys):
