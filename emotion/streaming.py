@@ -19,6 +19,7 @@ from emotion.estimate import (
     as_probabilities,
 )
 from emotion.face.crop import aligned_crop, crop_quality
+from emotion.face.speaker import likely_speaker, mouth_motion, mouth_patch, sound_level
 from emotion.face.tracker import FaceFinder, FaceTracker, TrackedFace
 from emotion.labels import EMOTIONS, Emotion
 from emotion.media import SAMPLE_RATE_HZ, Resampler, next_due_s
@@ -44,6 +45,15 @@ MAX_PEOPLE = 16
 
 SMOOTHED_FRAMES = 5
 
+BEFORE_SPEECH_S = 1.0
+"""Mouths are watched from this long before an utterance: who was still then and moves now?"""
+
+SPEAKER_CONFIDENCE = 0.7
+"""With less the voice goes to the largest face."""
+
+MAX_MOTION_GAP_S = 2.5 / FACE_RATE_HZ
+"""Frames further apart do not tell how a mouth moved in between."""
+
 
 @dataclass(frozen=True)
 class _FaceFrame:
@@ -52,12 +62,15 @@ class _FaceFrame:
     feature: Floats
     probabilities: Floats
     quality: float
+    motion: float
 
 
 @dataclass
 class _Person:
     """What is remembered of one face: its newest frames, and a thinned record of them all."""
 
+    mouth_s: float = -np.inf
+    mouth: Floats | None = None
     recent: deque[_FaceFrame] = field(default_factory=deque)
     whole: list[_FaceFrame] = field(default_factory=list)
     stride: int = 1
@@ -73,6 +86,14 @@ class _Person:
         if len(self.whole) > MAX_WHOLE_FRAMES:
             self.whole = self.whole[::2]
             self.stride *= 2
+
+    def motion(self, time_s: float, crop: npt.NDArray[np.uint8]) -> float:
+        """How much the mouth moved since the frame before; NaN where that was too long ago."""
+        before, before_s = self.mouth, self.mouth_s
+        self.mouth, self.mouth_s = mouth_patch(crop), time_s
+        if before is None or time_s - before_s > MAX_MOTION_GAP_S:
+            return np.nan
+        return mouth_motion(before, self.mouth)
 
     def between(self, start_s: float, end_s: float) -> list[_FaceFrame]:
         return [frame for frame in self.recent if start_s <= frame.time_s <= end_s]
@@ -102,7 +123,7 @@ class LiveRecognizer:
     ) -> None:
         self._perception = perception
         self._emotions = tuple(emotions)
-        self._tracker = FaceTracker(finder or perception.detector)
+        self._tracker = FaceTracker(finder or perception.detector, perception.identity)
         self._vad = UtteranceDetector(vad)
         self._resampler: Resampler | None = None
         self._people: dict[int, _Person] = {}
@@ -205,11 +226,16 @@ class LiveRecognizer:
         crops = [aligned_crop(rgb, t.face) for t in tracked]
         view = self._perception.faces(crops)
         for row, (t, crop) in enumerate(zip(tracked, crops, strict=True)):
-            quality = crop_quality(crop, t.face)
+            person = self._people.setdefault(t.person, _Person())
             frame = _FaceFrame(
-                time_s, t.face.box, view.features[row], view.probabilities[row], quality
+                time_s,
+                t.face.box,
+                view.features[row],
+                view.probabilities[row],
+                crop_quality(crop, t.face),
+                person.motion(time_s, crop) if len(tracked) > 1 else np.nan,
             )
-            self._people.setdefault(t.person, _Person()).add(frame)
+            person.add(frame)
         self._forget(time_s)
         self._in_sight = tuple(self._sighting(t) for t in tracked)
 
@@ -252,16 +278,42 @@ class LiveRecognizer:
         return no_video or frames_are_in or waited
 
     def _finish(self, utterance: Utterance) -> None:
-        """One estimate a person: the voice goes to the largest face, others are face alone."""
+        """One estimate a person: the voice goes to the likely speaker, others are face alone."""
         voice = self._perception.voice(utterance.samples)
         span = utterance.start_s, utterance.end_s
         seen = self._seen(*span)
-        speaker = max(seen, key=lambda p: _mean_height(seen[p])) if seen else None
+        speaker = self._speaker(seen, *span)
         frames = [] if speaker is None else seen[speaker]
         heard = voice, utterance.quality
         self._finished.append(self._estimate(*span, speaker, frames, *heard))
         for person in sorted(seen.keys() - {speaker}):
             self._finished.append(self._estimate(*span, person, seen[person]))
+
+    def _speaker(
+        self, seen: dict[int, list[_FaceFrame]], start_s: float, end_s: float
+    ) -> int | None:
+        """Whose mouth moved with the sound; where that is not clear, the largest face."""
+        if not seen:
+            return None
+        largest = max(seen, key=lambda p: _mean_height(seen[p]))
+        if len(seen) == 1:
+            return largest
+        since_s = start_s - BEFORE_SPEECH_S
+        frames = {p: self._people[p].between(since_s, end_s) for p in seen}
+        times_s = sorted({frame.time_s for found in frames.values() for frame in found})
+        level = sound_level(self._sound_between(since_s, end_s), since_s, np.array(times_s))
+        motions = {p: _motions(found, times_s) for p, found in frames.items()}
+        likely = likely_speaker(motions, level)
+        return likely[0] if likely and likely[1] >= SPEAKER_CONFIDENCE else largest
+
+    def _sound_between(self, start_s: float, end_s: float) -> npt.NDArray[np.float32]:
+        """Sound of a span, (sample,) at 16 kHz, as long as the span: silence where none came."""
+        sound = np.zeros(_index(end_s - start_s), np.float32)
+        for at_s, samples in self._sound:
+            first = round((at_s - start_s) * SAMPLE_RATE_HZ)
+            inside = samples[max(-first, 0) : max(len(sound) - first, 0)]
+            sound[max(first, 0) : max(first, 0) + len(inside)] = inside
+        return sound
 
     def _seen(self, start_s: float, end_s: float) -> dict[int, list[_FaceFrame]]:
         frames = {p: seen.between(start_s, end_s) for p, seen in self._people.items()}
@@ -344,6 +396,12 @@ def _attention(frames: list[_FaceFrame], weights: Floats, voice: VoiceView | Non
 
 def _mean_height(frames: list[_FaceFrame]) -> float:
     return float(np.mean([frame.box[3] - frame.box[1] for frame in frames]))
+
+
+def _motions(frames: list[_FaceFrame], times_s: list[float]) -> npt.NDArray[np.float64]:
+    """Motion of a mouth at given times, (time,); NaN where it was not seen."""
+    moved = {frame.time_s: frame.motion for frame in frames}
+    return np.array([moved.get(time_s, np.nan) for time_s in times_s])
 
 
 def _index(seconds: float) -> int:

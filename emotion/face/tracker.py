@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from emotion.face.detector import Box, DetectedFace
+from emotion.face.detector import Box, DetectedFace, check_frame
+from emotion.face.identity import Album, IdentityNetwork
 
 __all__ = ["FaceFinder", "FaceTracker", "TrackedFace", "intersection_over_union"]
 
@@ -22,6 +25,15 @@ FORGET_AFTER_S = 1.5
 """A face that comes back within this time near where it was keeps its id."""
 
 SAME_FACE_IOU = 0.25
+
+CUT_LEVELS = 20.0
+"""A mean change of more grey levels than this between two small pictures of frames is a cut …"""
+
+CUT_JUMP = 3.0
+"""… if it is so many times the change before it. In a real clip at rest the most is 2 levels."""
+
+_THUMBNAIL = (32, 18)
+_STRIDE = 8
 
 
 class FaceFinder(Protocol):
@@ -57,12 +69,20 @@ class FaceTracker:
     Its decisions depend on media time alone, so a clip read from a file and the same clip seen
     live are tracked alike.
 
+    With a network of recognition a face that comes back after a cut, or after a long loss, gets
+    the id of the person it belongs to, and after a cut nobody takes over the id of whoever was at
+    the same place. Without one, place and time alone decide.
+
     Args:
         finder: Detects and follows faces.
+        identity: Recognises people, or None.
     """
 
-    def __init__(self, finder: FaceFinder) -> None:
+    def __init__(self, finder: FaceFinder, identity: IdentityNetwork | None = None) -> None:
         self._finder = finder
+        self._album = Album(identity) if identity is not None else None
+        self._thumbnail: npt.NDArray[np.int16] | None = None
+        self._change = 0.0
         self._tracks: list[_Track] = []
         self._next_person = 0
         self._search_due_s = -np.inf
@@ -76,8 +96,15 @@ class FaceTracker:
 
         Returns:
             The faces seen in it, in order of id.
+
+        Raises:
+            InputError: If the frame has another shape or type.
         """
+        check_frame(frame)
         self._tracks = [t for t in self._tracks if time_s - t.seen_s <= FORGET_AFTER_S]
+        if self._album is not None and self._is_cut(frame):
+            self._tracks = [t for t in self._tracks if t.person not in self._album]
+            self._search_due_s = time_s
         if time_s >= self._search_due_s:
             self._search(time_s, frame)
         else:
@@ -91,24 +118,60 @@ class FaceTracker:
     def _search(self, time_s: float, frame: npt.NDArray[np.uint8]) -> None:
         self._search_due_s = np.inf
         found = self._finder.detect(frame)
+        placed = self._by_place(found)
+        rest = [f for f in range(len(found)) if f not in placed]
+        persons = placed | self._by_looks(frame, found, rest, placed.values())
+        for f, face in enumerate(found):
+            if f not in persons:
+                persons[f] = self._next_person
+                self._next_person += 1
+            self._see(persons[f], face, time_s)
+            if self._album is not None:
+                self._album.note(persons[f], frame, face)
+
+    def _by_place(self, found: list[DetectedFace]) -> dict[int, int]:
+        """Faces that lie where known ones were: {index of a face: person}."""
         pairs = sorted(
             (
-                (intersection_over_union(track.face.box, face.box), t, f)
-                for t, track in enumerate(self._tracks)
+                (intersection_over_union(track.face.box, face.box), track.person, f)
+                for track in self._tracks
                 for f, face in enumerate(found)
             ),
             reverse=True,
         )
-        taken: dict[int, int] = {}
-        for overlap, t, f in pairs:
-            if overlap >= SAME_FACE_IOU and t not in taken.values() and f not in taken:
-                taken[f] = t
-        for f, face in enumerate(found):
-            if f in taken:
-                self._tracks[taken[f]].face, self._tracks[taken[f]].seen_s = face, time_s
-            else:
-                self._tracks.append(_Track(self._next_person, face, time_s))
-                self._next_person += 1
+        placed: dict[int, int] = {}
+        for overlap, person, f in pairs:
+            if overlap >= SAME_FACE_IOU and person not in placed.values() and f not in placed:
+                placed[f] = person
+        return placed
+
+    def _by_looks(
+        self,
+        frame: npt.NDArray[np.uint8],
+        found: list[DetectedFace],
+        rest: list[int],
+        in_sight: Collection[int],
+    ) -> dict[int, int]:
+        """Faces of people of the album, of those in `rest`: {index of a face: person}."""
+        if self._album is None or not rest:
+            return {}
+        known = self._album.recognize(frame, [found[f] for f in rest], in_sight)
+        return {rest[i]: person for i, person in known.items()}
+
+    def _see(self, person: int, face: DetectedFace, time_s: float) -> None:
+        self._tracks = [track for track in self._tracks if track.person != person]
+        self._tracks.append(_Track(person, face, time_s))
+        self._tracks.sort(key=lambda track: track.person)
+
+    def _is_cut(self, frame: npt.NDArray[np.uint8]) -> bool:
+        """Whether this frame shows another scene: it changed much, and suddenly, as no pan does."""
+        few = Image.fromarray(np.ascontiguousarray(frame[::_STRIDE, ::_STRIDE]))
+        small = few.resize(_THUMBNAIL, Image.Resampling.BOX)
+        before, self._thumbnail = self._thumbnail, np.asarray(small, np.int16)
+        if before is None:
+            return False
+        usual, self._change = self._change, float(np.abs(before - self._thumbnail).mean())
+        return self._change > max(CUT_LEVELS, CUT_JUMP * usual)
 
     def _follow(self, time_s: float, frame: npt.NDArray[np.uint8]) -> None:
         faces = self._finder.refine(frame, [track.face.box for track in self._tracks])

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
@@ -5,6 +7,7 @@ from PIL import Image, ImageEnhance
 from emotion.errors import InputError
 from emotion.face.crop import CROP_SIDE, aligned_crop, crop_quality
 from emotion.face.detector import DetectedFace, FaceDetector
+from emotion.face.second_opinion import SecondOpinion
 from emotion.face.tracker import FaceTracker, intersection_over_union
 
 
@@ -86,6 +89,76 @@ def test_quality_falls_with_blur_and_size(astronaut, detector):
     assert crop_quality(crop, face) > 0.9
     assert crop_quality(blurred, face) < 0.5
     assert crop_quality(crop, face_at(0, 0, side=20)) < 0.3
+
+
+@pytest.mark.parametrize("side", [48, 96, 200])
+def test_a_second_look_finds_what_the_first_one_does_and_no_more_in_noise(astronaut, side):
+    frame = np.asarray(astronaut.resize((side, side)))
+    first, second = (
+        FaceDetector(max_side=960, min_face=20, second_look=again).detect(frame)
+        for again in (False, True)
+    )
+    assert [face.box for face in first] == [face.box for face in second][: len(first)]
+    noise = np.random.default_rng(side).integers(0, 255, (side, side, 3), np.uint8)
+    assert FaceDetector(max_side=960, min_face=20, second_look=True).detect(noise) == []
+
+
+@pytest.mark.parametrize("name", ["coffee", "rocket", "chelsea", "page", "text", "moon", "brick"])
+def test_a_picture_without_a_face_has_none_on_a_second_look(thorough, name):
+    picture = getattr(pytest.importorskip("skimage.data"), name)()
+    frame = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=-1)
+    assert thorough.detect(frame[..., :3]) == []
+
+
+@pytest.fixture(scope="module")
+def thorough():
+    """The detector of photographs."""
+    return FaceDetector(max_side=960, min_face=20, second_look=True)
+
+
+@pytest.mark.data
+def test_a_face_is_found_in_more_photographs_on_a_second_look(thorough, data_root):
+    from emotion.corpora.archive import Archive
+    from emotion.corpora.fer2013 import PLACES
+
+    archive = Archive.find(data_root, PLACES)
+    names = [n for n in archive.names if "PublicTest" in n and n.endswith(".png")][::70]
+    found = {margin: [] for margin in (0, 100)}
+    for name in names:
+        with Image.open(io.BytesIO(archive.read(name))) as picture:
+            enlarged = picture.convert("RGB").resize((200, 200), Image.Resampling.BICUBIC)
+        for margin, faces in found.items():
+            around = ((margin, margin), (margin, margin), (0, 0))
+            frame = np.pad(enlarged, around, constant_values=127)
+            faces.append(bool(thorough.detect(frame)))
+    assert np.mean(found[100]) >= 0.94
+    assert np.mean(found[0]) >= 0.9
+
+
+class BlindDetector(FaceDetector):
+    """Finds nobody, and still follows."""
+
+    def detect(self, frame):
+        return []
+
+
+@pytest.mark.parametrize("side", [64, 300])
+def test_a_second_opinion_finds_the_face_where_it_is(astronaut, detector, side):
+    pytest.importorskip("dlib", reason="the extra landmarks is not installed")
+    frame = np.asarray(astronaut.crop((130, 30, 330, 230)).resize((side, side)))
+    (face,) = SecondOpinion(BlindDetector()).detect(frame)
+    seen = FaceDetector(max_side=960, min_face=20).detect(frame)[0]
+    assert intersection_over_union(face.box, seen.box) > 0.6
+    assert np.abs(face.landmarks - seen.landmarks).max() < 0.06 * side
+    assert SecondOpinion(detector).detect(frame)[0].box == detector.detect(frame)[0].box
+
+
+def test_a_second_opinion_sees_no_face_in_noise():
+    pytest.importorskip("dlib", reason="the extra landmarks is not installed")
+    noise = np.random.default_rng(0).integers(0, 255, (100, 150, 3), np.uint8)
+    opinion = SecondOpinion(BlindDetector())
+    assert opinion.detect(noise) == []
+    assert opinion.refine(noise, []) == []
 
 
 class ScriptedFinder:

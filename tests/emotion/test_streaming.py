@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from emotion import InputError
+from emotion import EmotionRecognizer, InputError
 from emotion.errors import EmotionError
 from emotion.media import SAMPLE_RATE_HZ
+from emotion.perception import Perception
 
 FRAME_RATE_HZ = 12
 
@@ -127,7 +128,29 @@ def test_without_video_an_utterance_does_not_wait_for_it(recognizer, clip):
     assert estimate.voice is not None
 
 
-def test_two_people_are_told_apart_and_the_larger_one_is_given_the_voice(
+@pytest.fixture(scope="module")
+def film(astronaut, on_canvas, buzz, hush):
+    """Five seconds of one face, of it and its mirrored double, and of it again elsewhere."""
+    wave = np.concatenate([hush(0.4), buzz(1.2), hush(0.8), buzz(1.2), hush(1.4)])
+    small = astronaut.resize((200, 200))
+    alone = on_canvas(small, 320, 240, left=0, top=20)
+    both = alone.copy()
+    both[20:220, 170:] = np.asarray(small.transpose(0))[:, 25:175]
+    elsewhere = on_canvas(small, 320, 240, left=110, top=20)
+    shots = [alone] * 20 + [both] * 20 + [elsewhere] * 20
+    return shots, wave
+
+
+def test_live_equals_offline_with_several_people_and_cuts(recognizer, film):
+    frames, wave = film
+    offline = recognizer.recognize(
+        frames=frames, frame_rate_hz=FRAME_RATE_HZ, waveform=wave, sample_rate_hz=SAMPLE_RATE_HZ
+    )
+    assert len({e.person for e in offline}) > 1
+    assert plain(live_estimates(recognizer, *film, 1_601, 0.2)) == plain(offline)
+
+
+def test_of_two_people_who_do_the_same_the_larger_one_is_given_the_voice(
     recognizer, astronaut, on_canvas, buzz, hush
 ):
     picture = on_canvas(astronaut.resize((300, 300)), left=0, top=60)
@@ -194,14 +217,27 @@ def test_a_time_that_does_not_go_on_is_refused(recognizer, clip, time_s):
     assert live.now().time_s == pytest.approx(5.01)
 
 
-def test_a_silent_stream_forgets_faces_that_come_and_go(recognizer, astronaut, on_canvas):
-    live = recognizer.stream()
+def test_a_silent_stream_forgets_faces_that_come_and_go(monkeypatch, astronaut, on_canvas):
+    monkeypatch.setattr("emotion.perception.has_dlib", lambda: False)
+    live = EmotionRecognizer(Perception()).stream()
     shown = on_canvas(astronaut.resize((200, 200)), 320, 240)
     blank = np.zeros((240, 320, 3), np.uint8)
     for visit in range(40):
         live.push_frame(100.0 * visit, shown)
         live.push_frame(100.0 * visit + 50, blank)
-    assert len(live.close()) <= 17
+    assert 10 < len(live.close()) <= 17
+
+
+def test_somebody_who_comes_back_elsewhere_is_the_same_person(recognizer, astronaut, on_canvas):
+    pytest.importorskip("dlib", reason="the extra landmarks is not installed")
+    live = recognizer.stream()
+    small = astronaut.resize((200, 200))
+    live.push_frame(0.0, on_canvas(small, 480, 240))
+    live.push_frame(10.0, np.zeros((240, 480, 3), np.uint8))
+    live.push_frame(20.0, on_canvas(small, 480, 240, left=240, top=30))
+    (face,) = live.now().faces
+    assert face.person == 0
+    assert face.box[0] > 240
 
 
 def test_sound_whose_time_stands_still_is_not_kept_for_ever(recognizer):
