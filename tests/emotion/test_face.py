@@ -206,3 +206,26 @@ def test_a_short_loss_keeps_the_id_and_a_long_one_does_not():
     assert short[-1]
     long, _ = track([here] * 5 + [[]] * 25 + [here] * 8)
     assert long[-1][0].person == 1
+
+
+def test_one_of_three_people_is_lost_for_a_moment_and_all_keep_their_ids():
+    def frame(i):
+        people = [face_at(10 + 2 * i, 50), face_at(200, 60), face_at(400 - 2 * i, 50)]
+        return people[:1] + people[2:] if 8 <= i < 16 else people
+
+    seen, _ = track([frame(i) for i in range(30)])
+    ids = [[t.person for t in tracked] for tracked in seen]
+    assert ids[0] == ids[7] == ids[-1] == [0, 1, 2]
+    assert ids[12] == [0, 2]
+    assert seen[-1][1].face.box[0] == 200
+
+
+def test_people_who_pass_each_other_without_touching_are_not_swapped():
+    script = [[face_at(10 + 12 * i, 30), face_at(370 - 12 * i, 120)] for i in range(30)]
+    seen, _ = track(script)
+    assert [round(t.face.box[1]) for t in seen[-1]] == [30, 120]
+
+
+def test_a_frame_that_is_none_is_refused_by_the_tracker_too():
+    with pytest.raises(InputError, match=r"\(height, width, 3\)"):
+        FaceTracker(ScriptedFinder([])).update(0.0, np.zeros((4, 4), np.uint8))
