@@ -35,6 +35,11 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     recognize.add_argument("--model", metavar="FOLDER|HUB_ID", help="weights (default: bundled)")
     recognize.add_argument("--emotions", choices=("seven", "six"), default="seven")
     recognize.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    recognize.add_argument(
+        "--identity",
+        action="store_true",
+        help="recognise people across cuts by their faces (extra `landmarks`); ask them first",
+    )
     recognize.set_defaults(run=_recognize)
     add_corpora_commands(commands)
     add_training_commands(commands)
@@ -49,7 +54,7 @@ def _recognize(args: argparse.Namespace) -> int:
 
     emotions = SIX if args.emotions == "six" else EMOTIONS
     recognizer = EmotionRecognizer.from_pretrained(
-        args.model, device=args.device, emotions=emotions
+        args.model, device=args.device, emotions=emotions, identity=args.identity
     )
     found: list[tuple[str, EmotionEstimate]] = []
     failed = False

@@ -91,17 +91,29 @@ class Perception:
         folder: Holds `face`, `voice`, `fusion` and `words`, each a checkpoint; `identity` too,
             where people are to be recognised by it.
         device: Where the networks run; on a GPU in mixed precision.
+        identity: Whether people who come back are recognised by their faces. That is biometric
+            data about them, so it is done only where it was asked for.
 
     Raises:
         CheckpointError: If a checkpoint is missing or damaged.
+        InputError: If people are to be recognised and nothing is at hand that can.
     """
 
-    def __init__(self, folder: Path = BUNDLED, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path = BUNDLED,
+        device: torch.device | None = None,
+        *,
+        identity: bool = False,
+    ) -> None:
         self.folder = folder
         self.device = device or torch.device("cpu")
         self._face = cast(FaceCNN, self._load("face"))
         self._voice = cast(AttentionFCN, self._load("voice"))
         self._fusion = cast(AttentionFBP, self._load("fusion"))
+        self._recognises_people = identity
+        if identity:
+            _ = self.identity  # what is missing is said now, not at the first face
         self._temperatures = {name: self._temperature(name) for name in _CALIBRATED}
 
     @cached_property
@@ -117,14 +129,16 @@ class Perception:
 
     @cached_property
     def identity(self) -> IdentityNetwork | None:
-        """Recognises people who come back; None where nothing that can is at hand.
+        """Recognises people who come back; None where that was not asked for.
 
         A checkpoint `identity` of the weights folder comes first (`attune convert` makes one),
         then dlib's network, where the extra `landmarks` is installed.
         """
+        if not self._recognises_people:
+            return None
         if (self.folder / IDENTITY).is_dir():
             return CheckpointIdentity(self.folder / IDENTITY, device=self.device)
-        return DlibIdentity(SAME_STREAM_DISTANCE) if has_dlib() else None
+        return DlibIdentity(SAME_STREAM_DISTANCE)
 
     @cached_property
     def words(self) -> WordsModel:

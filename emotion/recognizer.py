@@ -56,6 +56,7 @@ class EmotionRecognizer:
         *,
         device: str = "auto",
         emotions: Sequence[Emotion] = EMOTIONS,
+        identity: bool = False,
     ) -> Self:
         """Load weights.
 
@@ -64,13 +65,16 @@ class EmotionRecognizer:
                 the weights that come with this package. Only a hub id uses the network.
             device: "auto", "cpu" or "cuda".
             emotions: The classes to speak of.
+            identity: Whether people who come back after a cut are recognised by their faces and
+                keep their id, which takes the extra `landmarks` or a converted network. That is
+                biometric data about them: ask them first.
 
         Raises:
             CheckpointError: If the weights are missing or damaged.
-            InputError: If the device is not there.
+            InputError: If the device, or what recognises people, is not there.
         """
         folder = BUNDLED if name is None else _resolve(str(name))
-        return cls(Perception(folder, pick_device(device)), emotions)
+        return cls(Perception(folder, pick_device(device), identity=identity), emotions)
 
     def recognize(
         self,

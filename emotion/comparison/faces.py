@@ -26,6 +26,7 @@ from emotion.comparison.system import (
 )
 from emotion.corpora.archive import cached_arrays
 from emotion.corpora.fer2013 import Faces, load_faces
+from emotion.face.landmarks import LandmarkPredictor, crop_landmarks, landmark_distances
 from emotion.labels import EMOTIONS
 
 __all__ = ["SYSTEMS", "FaceSamples", "LandmarkDistancesSVM", "TrainedFaceNetwork", "face_arena"]
@@ -103,30 +104,30 @@ class LandmarkDistancesSVM:
         from sklearn.svm import LinearSVC
 
         machine = LinearSVC(C=self.penalty, class_weight="balanced", dual=False)
-        rows = _distances(train)
-        return _DistancesFitted(make_pipeline(StandardScaler(), machine).fit(rows, labels), rows)
+        predictor = LandmarkPredictor()
+        rows = _distances(train, predictor)
+        pipeline = make_pipeline(StandardScaler(), machine).fit(rows, labels)
+        return _DistancesFitted(pipeline, predictor, rows.shape[1])
 
 
 class _DistancesFitted:
-    def __init__(self, pipeline: Any, rows: npt.NDArray[np.float32]) -> None:
-        self.pipeline = pipeline
-        size = rows.shape[1] * len(EMOTIONS)
+    def __init__(self, pipeline: Any, predictor: LandmarkPredictor, distances: int) -> None:
+        self.pipeline, self.predictor = pipeline, predictor
+        size = distances * len(EMOTIONS)
         self.cost = Cost(size, size)
 
     def probabilities(self, samples: FaceSamples) -> Probabilities:
         """(image, emotion) of one and zeros: it says labels, not probabilities."""
-        said = self.pipeline.predict(_distances(samples))
+        said = self.pipeline.predict(_distances(samples, self.predictor))
         return np.asarray(np.eye(len(EMOTIONS))[said], np.float32)
 
 
-def _distances(samples: FaceSamples) -> npt.NDArray[np.float32]:
+def _distances(samples: FaceSamples, predictor: LandmarkPredictor) -> npt.NDArray[np.float32]:
     """Distances (image, feature), kept in the cache for many photographs."""
-    from emotion.face.landmarks import crop_landmarks, landmark_distances
-
     images = samples.faces.images
 
     def measure() -> dict[str, npt.NDArray[np.float32]]:
-        points = crop_landmarks(images)
+        points = crop_landmarks(images, predictor)
         return {"distances": np.stack([landmark_distances(face) for face in points])}
 
     if len(images) < _WORTH_KEEPING:

@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from emotion import CorpusError, checkpoint
+from emotion.comparison import continuous
+from emotion.comparison.system import Options
+from emotion.comparison.table import markdown
 from emotion.errors import CheckpointError
 from emotion.face.detector import DetectedFace
 from emotion.media import Picture
@@ -439,3 +442,19 @@ def test_every_recipe_is_a_command():
 def test_another_networks_checkpoint_is_refused(recola):
     with pytest.raises(CheckpointError, match="Expected an EndToEnd"):
         score_end_to_end(checkpoint.bundled("voice"), recola)
+
+
+def test_recola_is_an_arena_of_the_comparison(recola, cache, tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "end-to-end-audio", replace(SOUND, schedule=RECIPE.schedule))
+    (system,) = [s for s in continuous.SYSTEMS if s.name == "end-to-end-audio"]
+    run = [recola, cache, Options(), (system,), tmp_path]
+    (figures,) = continuous.continuous_figures(*run)
+    (row,) = figures["systems"]
+    again = score_continuous(
+        tmp_path / "recola-continuous" / "end-to-end-audio", recola, split="test", cache=cache
+    )
+    assert row["arousal"] == again["arousal"]
+    about = {"command": "", "commit": "", "seed": 1, "machine": ""}
+    assert f"{row['arousal']['value']:.3f} [" in markdown(about | {"arenas": [figures]})
+    (finished,) = continuous.continuous_figures(*run)  # a second run trains nothing
+    assert finished == figures

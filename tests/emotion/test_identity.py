@@ -251,19 +251,24 @@ def test_a_folder_of_weights_may_bring_its_own_network(encoder_folder, tmp_path)
     for part in checkpoint.BUNDLED.iterdir():
         (tmp_path / part.name).symlink_to(part)
     (tmp_path / "identity").symlink_to(encoder_folder)
-    assert isinstance(Perception(tmp_path).identity, CheckpointIdentity)
+    assert isinstance(Perception(tmp_path, identity=True).identity, CheckpointIdentity)
 
 
-def test_without_the_extra_nobody_is_recognised_and_nothing_breaks(monkeypatch, astronaut):
+def test_nobody_is_recognised_unless_that_was_asked_for(astronaut):
     from emotion.perception import Perception
 
-    monkeypatch.setattr("emotion.face.extra.find_spec", lambda name: None)
     perception = Perception()
     assert perception.identity is None
     (estimate,) = EmotionRecognizer(perception).recognize(
         frames=[np.asarray(astronaut)] * 2, frame_rate_hz=5
     )
     assert estimate.person == 0
+
+
+def test_without_the_extra_recognition_is_refused_in_words(monkeypatch):
+    monkeypatch.setattr("emotion.face.extra.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="landmarks"):
+        EmotionRecognizer.from_pretrained(identity=True)
 
 
 def test_what_cannot_recognise_is_refused_in_words(encoder_folder):

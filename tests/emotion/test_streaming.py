@@ -6,7 +6,6 @@ import pytest
 from emotion import EmotionRecognizer, InputError
 from emotion.errors import EmotionError
 from emotion.media import SAMPLE_RATE_HZ
-from emotion.perception import Perception
 
 FRAME_RATE_HZ = 12
 
@@ -217,9 +216,8 @@ def test_a_time_that_does_not_go_on_is_refused(recognizer, clip, time_s):
     assert live.now().time_s == pytest.approx(5.01)
 
 
-def test_a_silent_stream_forgets_faces_that_come_and_go(monkeypatch, astronaut, on_canvas):
-    monkeypatch.setattr("emotion.perception.has_dlib", lambda: False)
-    live = EmotionRecognizer(Perception()).stream()
+def test_a_silent_stream_forgets_faces_that_come_and_go(recognizer, astronaut, on_canvas):
+    live = recognizer.stream()
     shown = on_canvas(astronaut.resize((200, 200)), 320, 240)
     blank = np.zeros((240, 320, 3), np.uint8)
     for visit in range(40):
@@ -228,9 +226,9 @@ def test_a_silent_stream_forgets_faces_that_come_and_go(monkeypatch, astronaut, 
     assert 10 < len(live.close()) <= 17
 
 
-def test_somebody_who_comes_back_elsewhere_is_the_same_person(recognizer, astronaut, on_canvas):
+def test_somebody_who_comes_back_elsewhere_is_the_same_person(astronaut, on_canvas):
     pytest.importorskip("dlib", reason="the extra landmarks is not installed")
-    live = recognizer.stream()
+    live = EmotionRecognizer.from_pretrained(device="cpu", identity=True).stream()
     small = astronaut.resize((200, 200))
     live.push_frame(0.0, on_canvas(small, 480, 240))
     live.push_frame(10.0, np.zeros((240, 480, 3), np.uint8))

@@ -12,6 +12,10 @@ import torch
 from PIL import Image
 
 from emotion import EMOTIONS, CheckpointError, CorpusError, InputError, checkpoint
+from emotion.comparison.arena import kept_in
+from emotion.comparison.clips import VideoSystem, clip_arenas
+from emotion.comparison.compare import run_system
+from emotion.comparison.system import System
 from emotion.corpora.registry import CORPORA
 from emotion.face.crop import CROP_SIDE
 from emotion.face.detector import DetectedFace
@@ -531,3 +535,21 @@ def test_a_bad_recipe_is_refused_at_birth(change):
         replace(RECIPES["hybrid"], clips=ClipSettings())
     with pytest.raises(ValueError, match="Expected fbp or am-fbp"):
         replace(RECIPES["vgg-lstm"], fine_tune=True)
+
+
+# ------------------------------------------------------------------------------ the comparison
+
+
+def test_films_are_an_arena_of_the_comparison(root, cache, encoders, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "BUNDLED", encoders)
+    (arena,) = clip_arenas(root, cache)
+    assert arena.name == "savee-clips"
+    assert len(arena.folds) == len(SPEAKERS)
+    learner = VideoSystem(little("concat"))
+    arena = replace(arena, folds=arena.folds[:1])
+    said = run_system(arena, System("concat", "", lambda _: learner), learner, tmp_path)
+    assert said.probabilities.shape == (len(CODES) * TAKES, len(EMOTIONS))
+    assert said.cost.parameters > 1000
+    own = tmp_path / "savee-clips" / "fold1"
+    facts = checkpoint.read(kept_in(learner, own)).training
+    assert facts["held_out_speakers"] == sorted(set(arena.people(said.tested)))
