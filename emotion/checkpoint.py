@@ -41,11 +41,11 @@ _ARCHITECTURES = {
     "EndToEnd": ("emotion.models.end_to_end", "EndToEndConfig"),
     "FaceCNN": ("emotion.models.face_cnn", "FaceCNNConfig"),
     "FaceEncoder": ("emotion.models.face_backbones", "FaceEncoderConfig"),
-    "FrameAverage": ("emotion.models.hybrid", "FrameAverageConfig"),
-    "FrameConcat": ("emotion.models.hybrid", "FrameConcatConfig"),
-    "FrameLSTM": ("emotion.models.hybrid", "FrameLSTMConfig"),
+    "FrameAverage": ("emotion.models.frames", "FrameAverageConfig"),
+    "FrameConcat": ("emotion.models.frames", "FrameConcatConfig"),
+    "FrameLSTM": ("emotion.models.frames", "FrameLSTMConfig"),
     "LearntDecision": ("emotion.models.decision", "LearntDecisionConfig"),
-    "MultiLevelFBP": ("emotion.models.deep_fusion", "MultiLevelFBPConfig"),
+    "MultiLevelFBP": ("emotion.models.multi_level_fbp", "MultiLevelFBPConfig"),
     "SoundNet": ("emotion.models.soundnet", "SoundNetConfig"),
 }
 

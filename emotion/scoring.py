@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from emotion.corpora.fer2013 import Faces
     from emotion.models.hub import HubFace, HubVoice
 
-__all__ = ["Predictions", "bootstrap_interval", "report", "scorable", "score"]
+__all__ = ["Predictions", "bootstrap_interval", "report", "resampled", "scorable", "score"]
 
 RESAMPLES = 1000
 SEED = 1
@@ -84,7 +84,8 @@ def score(
         cache: Folder for decoded corpora, or None.
 
     Returns:
-        Plain JSON: corpus, what was scored, and the figures of `report`.
+        Plain JSON: corpus, what was scored, and the figures of `report`; of RECOLA those of
+        `emotion.training.continuous.continuous_report`.
 
     Raises:
         CorpusError: If the corpus is unknown or missing, or the model has heard all its speakers.
@@ -164,11 +165,11 @@ def bootstrap_interval(
     Args:
         truth: (sample,) class indices.
         said: (sample,) class indices.
-        groups: (sample,) whom each sample is of.
+        groups: (sample,) whom each sample is of; of a single group its samples are drawn.
         metric: Of a confusion matrix.
         classes: How many classes there are.
     """
-    _, group_of = np.unique(groups, return_inverse=True)
+    group_of = resampled(groups)
     confusions = np.zeros((group_of.max() + 1, classes, classes), dtype=np.int64)
     np.add.at(confusions, (group_of, truth, said), 1)
     generator = np.random.default_rng(SEED)
@@ -179,6 +180,21 @@ def bootstrap_interval(
     values = [metric(counts) for counts in flat.reshape(RESAMPLES, classes, classes)]
     low, high = np.percentile(values, [2.5, 97.5])
     return _rounded(low), _rounded(high)
+
+
+def resampled(groups: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Give numbers to what a resample draws whole: groups, or of a single one its samples.
+
+    Whole resamples of one group would all be the same, and everything would look certain.
+
+    Args:
+        groups: (sample,) whom each sample is of.
+
+    Returns:
+        (sample,) from 0 without gaps.
+    """
+    found, group_of = np.unique(groups, return_inverse=True)
+    return group_of if len(found) > 1 else np.arange(len(groups))
 
 
 @dataclass(frozen=True)
@@ -196,7 +212,7 @@ class _Request:
 
     @property
     def kind(self) -> str:
-        """What the corpus holds: "voices", "faces", "words" or "both"."""
+        """What the corpus holds: "voices", "faces", "words", "both" or "ratings"."""
         return _KINDS.get(self.corpus, "voices")
 
     def folder(self, part: str) -> Path:
@@ -444,13 +460,30 @@ def _score_paired(request: _Request) -> dict[str, Any]:
     return figures
 
 
+def _score_ratings(request: _Request) -> dict[str, Any]:
+    from emotion.training.end_to_end import score_continuous
+
+    if request.model is None:
+        raise InputError(f"Expected --model for {request.corpus}: no bundled one rates, got none.")
+    return score_continuous(
+        request.model, request.root, split=request.split or "test", cache=request.cache
+    )
+
+
 _SCORERS: dict[str, Callable[[_Request], dict[str, Any]]] = {
     "fer2013": _score_faces,
     "ferplus": _score_faces,
     "goemotions": _score_words,
     "paired": _score_paired,
+    "recola": _score_ratings,
 }
-_KINDS = {"fer2013": "faces", "ferplus": "faces", "goemotions": "words", "paired": "both"}
+_KINDS = {
+    "fer2013": "faces",
+    "ferplus": "faces",
+    "goemotions": "words",
+    "paired": "both",
+    "recola": "ratings",
+}
 
 
 def _when_clear(

@@ -7,6 +7,8 @@ sample by sample and a difference can be tested by resampling people.
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,17 @@ from emotion.corpora.splits import deal
 from emotion.errors import CorpusError
 from emotion.labels import EMOTIONS
 
-__all__ = ["Arena", "Cost", "Fitted", "Fold", "Learner", "Majority", "folds_by_group", "kept_in"]
+__all__ = [
+    "Arena",
+    "Cost",
+    "Fitted",
+    "Fold",
+    "Learner",
+    "Majority",
+    "folds_by_group",
+    "kept_in",
+    "state_folder",
+]
 
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float32]
@@ -64,7 +76,7 @@ class Learner(Protocol):
             labels: (sample,) index into EMOTIONS.
             groups: (sample,) whom each is of, for choices inside the training part.
             folder: Of this fold, for all systems; a long training keeps its state below it, in
-                `kept_in(self, folder)`, and goes on from there.
+                `state_folder(self, folder, labels, groups)`, and goes on from there.
         """
 
 
@@ -133,10 +145,31 @@ def folds_by_group(groups: Sequence[str], count: int | None, seed: int = 1) -> t
     return tuple(Fold(np.nonzero(fold_of != k)[0], np.nonzero(fold_of == k)[0]) for k in every)
 
 
-def kept_in(learner: Learner, folder: Path) -> Path:
+def kept_in(learner: object, folder: Path) -> Path:
     """Folder of a learner's state below a fold's; other settings have another folder."""
     digest = hashlib.sha256(repr(learner).encode()).hexdigest()
     return folder / f"{type(learner).__name__}-{digest[:12]}"
+
+
+def state_folder(learner: object, folder: Path, labels: Labels, groups: Sequence[str]) -> Path:
+    """Make the folder of a learner's state below a fold's.
+
+    A state that was begun on other samples is deleted: it may know who is tested now.
+
+    Args:
+        learner: What is trained; its repr() names all its settings.
+        folder: Of the fold.
+        labels: (sample,) of training.
+        groups: (sample,) whom each is of.
+    """
+    own = kept_in(learner, folder)
+    learnt = hashlib.sha256(json.dumps([labels.tolist(), list(groups)]).encode()).hexdigest()
+    mark = own / "samples.sha256"
+    if mark.exists() and mark.read_text() != learnt:
+        shutil.rmtree(own)
+    own.mkdir(parents=True, exist_ok=True)
+    mark.write_text(learnt)
+    return own
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from emotion.comparison.arena import (
     Majority,
     Probabilities,
     folds_by_group,
-    kept_in,
+    state_folder,
 )
 from emotion.comparison.system import (
     AM_FBP,
@@ -35,7 +36,16 @@ from emotion.corpora.registry import corpus_named
 from emotion.labels import EMOTIONS
 from emotion.training.clips import ClipSettings, open_clips
 from emotion.training.loop import STATE_FILE
-from emotion.training.video import RECIPES, VideoRecipe, audiovisual_corpora, judge, train_video
+from emotion.training.recipes import VoiceRecipe
+from emotion.training.video import (
+    RECIPES,
+    VideoRecipe,
+    audiovisual_corpora,
+    encoders_of,
+    judge,
+    train_video,
+)
+from emotion.training.voice import train_voice
 
 __all__ = ["SYSTEMS", "ClipSamples", "VideoSystem", "clip_arenas"]
 
@@ -81,7 +91,7 @@ def _arena(name: str, root: Path, cache: Path | None) -> Arena[ClipSamples]:
     clips = tuple(clip for clip in found if clip.video and clip.audio and clip.emotion)
     speakers = tuple(clip.speaker for clip in clips)
     everybody = frozenset(speakers)
-    folds, how = _folds(clips, speakers)
+    folds, how = _folds(clips)
 
     def take(indices: npt.NDArray[np.int64]) -> ClipSamples:
         return ClipSamples(tuple(clips[i] for i in indices), name, root, cache, everybody)
@@ -89,7 +99,7 @@ def _arena(name: str, root: Path, cache: Path | None) -> Arena[ClipSamples]:
     return Arena(
         name=f"{name}-clips",
         title=f"{corpus_named(name).title}, face and voice of the same clip",
-        protocol=f"{len(clips)} clips of {len(everybody)} people; {how}",
+        protocol=f"{len(clips)} clips of {_people(clips)}; {how}",
         labels=np.array([EMOTIONS.index(clip.emotion or "") for clip in clips]),
         groups=speakers,
         folds=folds,
@@ -97,27 +107,48 @@ def _arena(name: str, root: Path, cache: Path | None) -> Arena[ClipSamples]:
     )
 
 
-def _folds(clips: Sequence[Clip], speakers: Sequence[str]) -> tuple[tuple[Fold, ...], str]:
+def _people(clips: Sequence[Clip]) -> str:
+    """How many they are of, where the corpus tells."""
+    nobody = all(clip.nameless for clip in clips)
+    return "people who are not named" if nobody else f"{len({c.speaker for c in clips})} people"
+
+
+def _folds(clips: Sequence[Clip]) -> tuple[tuple[Fold, ...], str]:
     official = np.array([clip.split == "valid" for clip in clips])
     learnt = np.array([clip.split == "train" for clip in clips])
     if official.any() and learnt.any():
         return (Fold(np.nonzero(learnt)[0], np.nonzero(official)[0]),), "the official parts"
-    count = min(FOLDS, len(set(speakers)))
-    return folds_by_group(speakers, count), f"{count} folds of other people"
+    groups = [clip.group for clip in clips]
+    count = min(FOLDS, len(set(groups)))
+    return folds_by_group(groups, count), f"{count} folds of other people"
 
 
 @dataclass(frozen=True)
 class VideoSystem:
-    """A recipe of `attune train` for clips, trained anew on each fold."""
+    """A recipe of `attune train` for clips, trained anew on each fold.
+
+    Attributes:
+        recipe: What is trained, over the bundled encoders.
+        voice: Trains the fold's own voice encoder where the bundled one knows somebody whom the
+            fold tests.
+        bundled: Digests of the bundled encoders: over others it is another system.
+    """
 
     recipe: VideoRecipe
+    voice: VoiceRecipe = field(default_factory=VoiceRecipe)
+    bundled: tuple[str, ...] = field(
+        default_factory=lambda: tuple(
+            checkpoint.digest(checkpoint.bundled(part)) for part in ("face", "voice")
+        )
+    )
 
     def fit(
         self, train: ClipSamples, labels: Labels, groups: Sequence[str], folder: Path
     ) -> Fitted:
         """Train by the recipe on the fold's people, going on from what is in the folder."""
-        own = kept_in(self, folder)
-        if not (own / "config.json").exists() or (own / STATE_FILE).exists():
+        own = state_folder(self, folder, labels, groups)
+        if _unfinished(own):
+            strangers = train.everybody - set(groups)
             train_video(
                 self.recipe,
                 train.root,
@@ -125,9 +156,32 @@ class VideoSystem:
                 cache=train.cache,
                 resume=True,
                 corpora=(train.corpus,),
-                without_speakers=train.everybody - set(groups),
+                without_speakers=strangers,
+                init=self._encoders(
+                    train, strangers, state_folder(self.voice, folder, labels, groups)
+                ),
             )
         return _VideoSystemFitted(own)
+
+    def _encoders(self, train: ClipSamples, strangers: frozenset[str], folder: Path) -> Path | None:
+        """Train a voice encoder that knows no stranger; None where the bundled one knows none."""
+        known = checkpoint.read(checkpoint.bundled("voice")).training.get("speakers", ())
+        if "voice" not in encoders_of(self.recipe.config) or not strangers & set(known):
+            return None
+        if _unfinished(folder / "voice"):
+            train_voice(
+                replace(self.voice, corpora=(train.corpus,)),
+                train.root,
+                folder / "voice",
+                cache=train.cache,
+                without_speakers=strangers,
+                resume=True,
+            )
+        return folder
+
+
+def _unfinished(folder: Path) -> bool:
+    return not (folder / checkpoint.CONFIG_FILE).exists() or (folder / STATE_FILE).exists()
 
 
 @dataclass(frozen=True)
@@ -150,13 +204,19 @@ class _VideoSystemFitted:
         return judge(self.folder, chosen).astype(np.float32)
 
 
+R = TypeVar("R", VideoRecipe, VoiceRecipe)
+
+
+def _shortened(recipe: R, options: Options) -> R:
+    epochs = options.epochs or recipe.schedule.epochs
+    return replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))
+
+
 def _system(name: str, source: str, ablation_of: str | None = None) -> System:
     def make(options: Options) -> VideoSystem:
-        recipe = RECIPES[name]
-        epochs = options.epochs or recipe.schedule.epochs
-        return VideoSystem(replace(recipe, schedule=replace(recipe.schedule, epochs=epochs)))
+        return VideoSystem(_shortened(RECIPES[name], options), _shortened(VoiceRecipe(), options))
 
-    return System(name, source, make, f"recipe `{name}`", ablation_of)
+    return System(name, source, make, f"recipe `{name}` over the bundled encoders", ablation_of)
 
 
 SYSTEMS = (

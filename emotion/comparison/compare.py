@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from emotion.comparison.arena import Arena, Cost, Fold, Learner, Probabilities
 from emotion.comparison.system import Options, System
+from emotion.errors import EmotionError
 from emotion.labels import EMOTIONS
 
 __all__ = ["Said", "run_arena", "run_system"]
@@ -44,10 +45,18 @@ class Said:
 def run_arena(
     arena: Arena[Any], systems: Sequence[System], options: Options, out: Path
 ) -> Iterator[tuple[System, Said | None]]:
-    """Train and score systems one after the other; None for one that cannot be trained."""
+    """Train and score systems one after the other; None for one that cannot be trained.
+
+    One that lacks an extra, or whose clips cannot be read, does not cost the others: its note then
+    says why.
+    """
     for system in systems:
-        learner = system.make(options)
-        said = None if learner is None else run_system(arena, system, learner, out)
+        try:
+            learner = system.make(options)
+            said = None if learner is None else run_system(arena, system, learner, out)
+        except EmotionError as error:
+            yield replace(system, note=str(error)), None
+            continue
         yield system, said
 
 

@@ -29,7 +29,14 @@ from emotion.corpora.fer2013 import Faces, load_faces
 from emotion.face.landmarks import LandmarkPredictor, crop_landmarks, landmark_distances
 from emotion.labels import EMOTIONS
 
-__all__ = ["SYSTEMS", "FaceSamples", "LandmarkDistancesSVM", "TrainedFaceNetwork", "face_arena"]
+__all__ = [
+    "SYSTEMS",
+    "FaceSamples",
+    "HubFaceModel",
+    "LandmarkDistancesSVM",
+    "TrainedFaceNetwork",
+    "face_arena",
+]
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,15 @@ def face_arena(root: Path, cache: Path | None) -> Arena[FaceSamples]:
 
 @dataclass(frozen=True)
 class TrainedFaceNetwork:
-    """A face network that `attune train face` trained on `Training`."""
+    """A face network that `attune train face` trained on `Training`.
+
+    Attributes:
+        folder: Of the checkpoint.
+        digest: Of its weights: with others it is another system.
+    """
 
     folder: Path
+    digest: str
 
     def fit(self, train: FaceSamples, labels: Labels, groups: Sequence[str], at: Path) -> Fitted:
         """Read the checkpoint; it has seen nothing but `Training`."""
@@ -89,6 +102,30 @@ class _FaceNetworkFitted:
         from emotion.training.face import face_logits
 
         return calibrated_probabilities(face_logits(self.model, samples.faces)["fer2013"], 1.0)
+
+
+@dataclass(frozen=True)
+class HubFaceModel:
+    """A model of the Hugging Face hub as it comes, its labels mapped to ours."""
+
+    name: str
+
+    def fit(self, train: FaceSamples, labels: Labels, groups: Sequence[str], at: Path) -> Fitted:
+        """Load it; it learns nothing here."""
+        from emotion.models.hub import load_hub_face
+
+        return _HubFaceFitted(load_hub_face(self.name))
+
+
+class _HubFaceFitted:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.cost = Cost(model.parameters)
+
+    def probabilities(self, samples: FaceSamples) -> Probabilities:
+        """(image, emotion)."""
+        said: Probabilities = self.model.probabilities(list(samples.faces.images))
+        return said
 
 
 @dataclass(frozen=True)
@@ -145,7 +182,12 @@ def _needs_weights(name: str, source: str, kind: str) -> System:
 
 
 def _bundled(options: Options) -> TrainedFaceNetwork:
-    return TrainedFaceNetwork(checkpoint.bundled("face"))
+    folder = checkpoint.bundled("face")
+    return TrainedFaceNetwork(folder, checkpoint.digest(folder))
+
+
+def _hub(options: Options) -> HubFaceModel | None:
+    return None if options.face_model is None else HubFaceModel(options.face_model)
 
 
 SYSTEMS = (
@@ -158,4 +200,5 @@ SYSTEMS = (
     _needs_weights("face-resnet50", TZIRAKIS_2017, "resnet50"),
     _needs_weights("face-inception-v3", LIU_2018, "inception-v3"),
     _needs_weights("face-inception-resnet-v1", KNYAZEV_2017, "inception-resnet-v1"),
+    System("face-hub", OWN, _hub, "needs `--face-model`, a folder or an id of the hub"),
 )

@@ -42,8 +42,8 @@ from emotion.models.decision import (
     fit_decision_weights,
     weighted_decisions,
 )
-from emotion.models.deep_fusion import MultiLevelFBP, MultiLevelFBPConfig
 from emotion.models.fusion import FactorizedBilinearPooling
+from emotion.models.multi_level_fbp import MultiLevelFBP, MultiLevelFBPConfig
 from emotion.training.loop import initialised
 from emotion.training.losses import cross_entropy, smoothed
 
@@ -78,18 +78,33 @@ class Sizes(NamedTuple):
     face: int
 
 
-class VoiceOrFaceAlone(nn.Module):
-    """One of the two through a hidden layer."""
+class VoiceAlone(ConcatFusion):
+    """The voice through a hidden layer."""
 
-    def __init__(self, sizes: Sizes, dropout: float, *, which: int) -> None:
-        super().__init__()
-        self.which = which
-        self.layers = ConcatFusion(ConcatFusionConfig((sizes[which],), (HIDDEN,), dropout))
+    def __init__(self, sizes: Sizes, dropout: float) -> None:
+        super().__init__(ConcatFusionConfig((sizes.voice,), (HIDDEN,), dropout))
 
-    def forward(self, voice: Tensor, face: Tensor) -> Tensor:
-        """Logits (clip, emotion) of a voice (clip, feature) or a face (clip, feature)."""
-        logits: Tensor = self.layers((voice, face)[self.which])
-        return logits
+    def forward(self, *streams: Tensor) -> Tensor:
+        """Logits (clip, emotion) of voices (clip, feature); the faces behind them do not matter."""
+        return super().forward(streams[0])
+
+
+class FaceAlone(ConcatFusion):
+    """The face through a hidden layer."""
+
+    def __init__(self, sizes: Sizes, dropout: float) -> None:
+        super().__init__(ConcatFusionConfig((sizes.face,), (HIDDEN,), dropout))
+
+    def forward(self, *streams: Tensor) -> Tensor:
+        """Logits (clip, emotion) of faces (clip, feature); the voices before them do not matter."""
+        return super().forward(streams[1])
+
+
+class Concat(ConcatFusion):
+    """Voice and face side by side through a hidden layer."""
+
+    def __init__(self, sizes: Sizes, dropout: float) -> None:
+        super().__init__(ConcatFusionConfig(tuple(sizes), (HIDDEN,), dropout))
 
 
 class Bilinear(nn.Module):
@@ -135,24 +150,17 @@ class MultiLevelBilinear(nn.Module):
         return logits
 
 
-def _voice_alone(sizes: Sizes, dropout: float) -> nn.Module:
-    return VoiceOrFaceAlone(sizes, dropout, which=0)
-
-
-def _face_alone(sizes: Sizes, dropout: float) -> nn.Module:
-    return VoiceOrFaceAlone(sizes, dropout, which=1)
-
-
-def _concat(sizes: Sizes, dropout: float) -> nn.Module:
-    return ConcatFusion(ConcatFusionConfig(tuple(sizes), (HIDDEN,), dropout))
-
-
 Maker = Callable[[Sizes, float], nn.Module]
 
 
 @dataclass(frozen=True)
 class PairNetwork:
-    """One way to fuse, trained with steps and dropout chosen inside the training actors."""
+    """One way to fuse, trained with steps and dropout chosen inside the training actors.
+
+    Attributes:
+        make: Class of the network: what is kept is found again by its name, which a function's
+            repr(), an address, would not give.
+    """
 
     make: Maker
 
@@ -232,7 +240,7 @@ class DecisionFusion:
         self, train: PairedFeatures, labels: Labels, groups: Sequence[str], folder: Path
     ) -> Fitted:
         """Train both, and the way to put them together."""
-        learners = (PairNetwork(_voice_alone), PairNetwork(_face_alone))
+        learners = (PairNetwork(VoiceAlone), PairNetwork(FaceAlone))
         both = [learner.fit(train, labels, groups, folder) for learner in learners]
         unseen = [np.zeros((len(train), len(EMOTIONS)), np.float32) for _ in learners]
         for fold in folds_by_group(groups, INNER_FOLDS) if self.how != "average" else ():
@@ -307,9 +315,9 @@ _FURTHEST = 5.0  # deviations; acoustic measurements have wild outliers
 
 SYSTEMS = (
     System("majority", OWN, lambda _: Majority(), "the frequencies of training"),
-    System("voice-alone", OWN, lambda _: PairNetwork(_voice_alone), "one hidden layer"),
-    System("face-alone", OWN, lambda _: PairNetwork(_face_alone), "one hidden layer"),
-    System("concat", OWN, lambda _: PairNetwork(_concat), "features side by side"),
+    System("voice-alone", OWN, lambda _: PairNetwork(VoiceAlone), "one hidden layer"),
+    System("face-alone", OWN, lambda _: PairNetwork(FaceAlone), "one hidden layer"),
+    System("concat", OWN, lambda _: PairNetwork(Concat), "features side by side"),
     System("decision-average", OWN, lambda _: DecisionFusion("average"), "mean of the two"),
     System("decision-weighted", LIU_2018, lambda _: DecisionFusion("weighted"), "weighted sum"),
     System("decision-learnt", OWN, lambda _: DecisionFusion("learnt"), "logistic regression"),

@@ -17,7 +17,7 @@ INCHES = 3.0
 
 
 def plot_confusions(arena: dict[str, Any], path: Path) -> None:
-    """Draw the confusion matrix of every trained system of an arena into one PNG.
+    """Draw the confusion matrix of every trained system of an arena into one PNG, if there is any.
 
     Rows are true, columns said; each row is divided by its sum, so the diagonal shows recalls.
 
@@ -29,11 +29,14 @@ def plot_confusions(arena: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     systems = [system for system in arena["systems"] if "confusion" in system]
-    rows = math.ceil(len(systems) / ACROSS)
-    figure = Figure(figsize=(ACROSS * INCHES, rows * INCHES), layout="constrained")
+    if not systems:
+        return
+    columns = min(ACROSS, len(systems))
+    rows = math.ceil(len(systems) / columns)
+    figure = Figure(figsize=(columns * INCHES, rows * INCHES), layout="constrained")
     FigureCanvasAgg(figure)
     for place, system in enumerate(systems, start=1):
-        _draw(figure.add_subplot(rows, ACROSS, place), system)
+        _draw(figure.add_subplot(rows, columns, place), system)
     figure.suptitle(arena["title"], fontsize=10)
     figure.savefig(path, dpi=80, metadata={"Software": None})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from emotion.comparison.arena import Learner
 
@@ -37,13 +36,11 @@ class Options:
         epochs: Instead of every recipe's own, for a trial.
         voice_model: A model of speech: a folder or an id of the Hugging Face hub.
         face_model: A model of pictures, likewise.
-        soundnet: A folder of converted SoundNet weights.
     """
 
     epochs: int | None = None
     voice_model: str | None = None
     face_model: str | None = None
-    soundnet: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from emotion.comparison.compare import Said
 from emotion.comparison.system import System
 from emotion.labels import EMOTIONS
 from emotion.metrics import unweighted_average_recall
-from emotion.scoring import RESAMPLES, SEED, Predictions, report
+from emotion.scoring import RESAMPLES, SEED, Predictions, report, resampled
 
 __all__ = ["Row", "arena_figures", "difference", "markdown", "untrained"]
 
@@ -23,6 +23,15 @@ Figures = dict[str, Any]
 
 _FUSED = ("concat", "decision-average", "decision-weighted", "decision-learnt", "fbp", "am-fbp")
 _ALONE = ("voice-alone", "face-alone")
+_CLAIMED = (
+    ("fbp", "concat"),
+    ("am-fbp", "concat"),
+    ("am-fbp", "fbp"),
+    ("attention-fcn-compact", "egemaps-svm"),
+    ("attention-fcn-compact", "compare-svm"),
+    ("face-cnn", "landmark-distances-svm"),
+)
+"""The first is said to be better: by its paper, or because it learns its features."""
 
 
 def arena_figures(arena: Arena[Any], rows: Sequence[Row]) -> Figures:
@@ -60,9 +69,9 @@ def difference(
         first: (sample,) what one system said.
         second: (sample,) what the other said.
         truth: (sample,) labels.
-        groups: (sample,) whom each is of.
+        groups: (sample,) whom each is of; of one person alone the samples are drawn.
     """
-    _, group_of = np.unique(groups, return_inverse=True)
+    group_of = resampled(groups)
     people = int(group_of.max()) + 1
     weights = np.full(people, 1 / people)
     drawn = np.random.default_rng(SEED).multinomial(people, weights, size=RESAMPLES)
@@ -120,11 +129,12 @@ def _system_figures(arena: Arena[Any], system: System, said: Said | None) -> Fig
 
 
 def _pairs(said: dict[str, Said], systems: Sequence[System]) -> list[tuple[str, str]]:
-    """Names of systems to be compared: attention with average pooling, both with the better one."""
+    """Names of systems to be compared: attention with its twin, both with either, and claims."""
     pairs = [(s.ablation_of, s.name) for s in systems if s.ablation_of in said and s.name in said]
     fused = [name for name in _FUSED if name in said]
     alone = [name for name in _ALONE if name in said]
-    return [(str(a), b) for a, b in pairs] + [(f, a) for f in fused for a in alone]
+    claimed = [(a, b) for a, b in _CLAIMED if a in said and b in said]
+    return [(str(a), b) for a, b in pairs] + [(f, a) for f in fused for a in alone] + claimed
 
 
 def _compared(arena: Arena[Any], first: Said, second: Said) -> Figures:

@@ -21,12 +21,13 @@ from emotion.comparison.arena import (
     Majority,
     Probabilities,
     folds_by_group,
-    kept_in,
+    state_folder,
 )
 from emotion.comparison.cost import network_cost
 from emotion.comparison.system import LIU_2018, OWN, ZHANG_2018, Options, System
 from emotion.corpora.archive import cached_arrays
 from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
+from emotion.errors import InputError
 from emotion.labels import EMOTIONS
 from emotion.training.recipes import VoiceRecipe, voice_original, voice_torchvision
 
@@ -125,7 +126,7 @@ def crossed_arena(
         protocol=f"trained on {inside.sum()} clips of {name}, scored on {(~inside).sum()} of "
         f"{test}; UAR is over the emotions that occur in {test}",
         labels=voices.labels,
-        groups=voices.speakers,
+        groups=tuple(c.name if c.nameless else c.speaker for c in voices.clips),
         folds=(Fold(np.nonzero(inside)[0], np.nonzero(~inside)[0]),),
         take=_taker(voices, cache),
         trained_in=f"{name}-to-others",
@@ -178,7 +179,7 @@ class VoiceNetwork:
         from emotion.training.loop import STATE_FILE, fit
         from emotion.training.voice import VoiceTask
 
-        own, nobody = kept_in(self, folder), Voices((), ())
+        own, nobody = state_folder(self, folder, labels, groups), Voices((), ())
         if not (own / "config.json").exists() or (own / STATE_FILE).exists():
             task = VoiceTask(self.recipe, train.voices, nobody, own)
             fit(task, self.recipe.schedule, own, resume=True)
@@ -248,7 +249,17 @@ class _HubVoiceFitted:
         self.cost = Cost(model.parameters)
 
     def probabilities(self, samples: VoiceSamples) -> Probabilities:
-        """(clip, emotion) of whole clips."""
+        """(clip, emotion) of whole clips.
+
+        Raises:
+            InputError: If `attune train voice-hub` trained the model on somebody of the clips.
+        """
+        known = sorted(set(samples.voices.speakers) & set(self.model.training.get("speakers", ())))
+        if known:
+            raise InputError(
+                "Expected a --voice-model that was not trained on those it is scored on, got one "
+                f"that knows {', '.join(known)}."
+            )
         said: Probabilities = self.model.probabilities(samples.voices.waveforms)
         return said
 
@@ -259,14 +270,10 @@ class _FeaturesSVM:
     def __init__(
         self, features: Callable[[VoiceSamples], Features], rows: Features, labels: Labels
     ) -> None:
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import SVC
+        from emotion.speech.functionals import FunctionalsBaseline
 
-        self._features = features
-        machine = SVC(C=1.0, class_weight="balanced")
-        self._classifier: Any = make_pipeline(StandardScaler(), machine).fit(rows, labels)
-        size = int(machine.support_vectors_.size)
+        self._features, self._classifier = features, FunctionalsBaseline().fit(rows, labels)
+        size = self._classifier.parameters
         self.cost = Cost(parameters=size, macs=size)
 
     def probabilities(self, samples: VoiceSamples) -> Probabilities:

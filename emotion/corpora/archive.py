@@ -43,12 +43,24 @@ class Archive:
         """Open the first of `places` (files or folders relative to `root`) that exists.
 
         Raises:
-            CorpusError: If none does.
+            CorpusError: If none does, or `root` may not be looked into.
         """
-        for place in places:
-            if (root / place).exists():
-                return cls(root / place)
-        raise CorpusError(f"Expected {' or '.join(places)} in {root}, found neither.")
+        place = cls.place(root, places)
+        if place is None:
+            raise CorpusError(f"Expected {' or '.join(places)} in {root}, found neither.")
+        return cls(place)
+
+    @staticmethod
+    def place(root: Path, places: Sequence[str]) -> Path | None:
+        """Look for the first of `places` that exists; None if none does.
+
+        Raises:
+            CorpusError: If `root` may not be looked into.
+        """
+        try:
+            return next((root / place for place in places if (root / place).exists()), None)
+        except OSError as error:
+            raise CorpusError(f"Expected a readable folder at {root}, got: {error}") from error
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -85,8 +97,18 @@ class Archive:
     @cached_property
     def _files(self) -> tuple[str, ...]:
         """Paths of the files on the disk, none where the corpus is one zip."""
-        found = (p for p in self.path.rglob("*") if p.is_file())
-        return tuple(p.relative_to(self.path).as_posix() for p in found)
+
+        def refuse(error: OSError) -> None:
+            raise error  # rglob would leave out in silence what may not be read
+
+        try:
+            if not self.path.is_dir():
+                return ()
+            walked = os.walk(self.path, onerror=refuse)
+            found = (Path(folder, name) for folder, _, names in walked for name in names)
+            return tuple(p.relative_to(self.path).as_posix() for p in found if p.is_file())
+        except OSError as error:
+            raise CorpusError(f"Expected folders that may be read, got: {error}") from error
 
     @property
     def _zips(self) -> dict[str, zipfile.ZipFile]:
@@ -158,16 +180,31 @@ def cached_arrays(key: str, cache: Path | None, make: Callable[[], Arrays]) -> A
         key: Names content and settings; a change of either must change it.
         cache: Folder of the files, or None to make the arrays every time.
         make: Makes the arrays.
+
+    Raises:
+        CorpusError: If the folder cannot be written, or what lies there is damaged.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
 
     if cache is None:
         return make()
     path = cache / f"{key}.safetensors"
-    if not path.exists():
+    try:
         cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+        raise CorpusError(f"Expected a folder to write at {cache}, got: {reason}.") from error
+    if not path.exists():
+        arrays = {k: np.array(v, order="C") for k, v in make().items()}
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        save_file({k: np.array(v, order="C") for k, v in make().items()}, partial)
-        partial.replace(path)
-    arrays: Arrays = load_file(path)
-    return arrays
+        try:
+            save_file(arrays, partial)
+            partial.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise CorpusError(f"Expected room to write {path}, got: {error}") from error
+    try:
+        kept: Arrays = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CorpusError(f"Expected whole arrays in {path}, got: {error}; delete it.") from error
+    return kept

@@ -63,9 +63,11 @@ def survey(corpus: Corpus, root: Path | None) -> dict[str, Any]:
         "places": list(corpus.places),
         "found": None,
     }
-    if root is None or not any((root / place).exists() for place in corpus.places):
-        return about
+    from emotion.corpora.archive import Archive
+
     try:
+        if root is None or Archive.place(root, corpus.places) is None:
+            return about
         return about | {"found": _found(corpus, root)}
     except (CorpusError, OSError) as error:
         return about | {"error": str(error)}

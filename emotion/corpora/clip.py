@@ -44,6 +44,16 @@ class Clip:
     ratings: Mapping[str, str] = field(default_factory=dict, hash=False)
     half: Literal["left", "right"] | None = None
 
+    @property
+    def nameless(self) -> bool:
+        """Whether nobody is named and the official part stands in place of the speaker."""
+        return self.speaker == f"{self.corpus}:{self.split}"
+
+    @property
+    def group(self) -> str:
+        """What no split may part: its session, where people were recorded together, or speaker."""
+        return self.session or self.speaker
+
 
 def split_by_speaker(
     clips: Sequence[Clip], held_out: Collection[str]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AttentionPooling", "Pooled"]
+__all__ = ["AttentionPooling", "AveragePooling", "Pooled"]
 
 
 class Pooled(NamedTuple):
@@ -59,4 +59,16 @@ class AttentionPooling(nn.Module):
             lowest = torch.finfo(energy.dtype).min
             weights = torch.softmax((self.sharpness * energy).masked_fill(~mask, lowest), dim=-1)
             weights = weights * mask
+        return Pooled(torch.einsum("bp,bpf->bf", weights, positions.float()), weights)
+
+
+class AveragePooling(nn.Module):
+    """Pools positions by their plain average: the ablation that attention has to beat."""
+
+    def forward(self, positions: Tensor, mask: Tensor) -> Pooled:
+        """Pool (batch, position, feature) where mask (batch, position) bool is true.
+
+        A row that is false throughout gives zero weights and a zero context.
+        """
+        weights = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
         return Pooled(torch.einsum("bp,bpf->bf", weights, positions.float()), weights)

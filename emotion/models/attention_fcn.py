@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from emotion.errors import InputError
 from emotion.labels import EMOTIONS
-from emotion.models.attention import AttentionPooling
+from emotion.models.attention import AttentionPooling, AveragePooling
 from emotion.speech.spectrogram import BINS
 
 __all__ = [
@@ -183,7 +183,7 @@ class AttentionFCN(nn.Module):
         self.pooling = (
             AttentionPooling(config.features, config.attention_hidden, config.sharpness)
             if config.pooling == "attention"
-            else None
+            else AveragePooling()
         )
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(config.features, len(EMOTIONS))
@@ -224,7 +224,8 @@ class AttentionFCN(nn.Module):
             zero where no time of a clip is true.
         """
         mask = times[:, None].expand(-1, maps.shape[2], -1).flatten(1)
-        return self._pool(maps.flatten(2).transpose(1, 2), mask)
+        context, weights = self.pooling(maps.flatten(2).transpose(1, 2), mask)
+        return context, weights
 
     def _level(self, spectrogram: Tensor, lengths: Tensor) -> Tensor:
         """Level in [0, 1] of (batch, 1, frequency, time): 1 at a clip's loudest point.
@@ -250,14 +251,6 @@ class AttentionFCN(nn.Module):
             lengths = _after(lengths, layer)
             maps = maps * _time_mask(lengths, maps.shape[3])[:, None, None]
         return maps, lengths
-
-    def _pool(self, positions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool (batch, position, feature) into (batch, feature); weights (batch, position)."""
-        if self.pooling is not None:
-            context, weights = self.pooling(positions, mask)
-            return context, weights
-        weights = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
-        return torch.einsum("bp,bpf->bf", weights, positions.float()), weights
 
 
 _DB_PER_NEPER = 8.685889638065037

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+from emotion.arguments import check_writable
 
 __all__ = ["add_commands"]
 
@@ -32,6 +35,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _convert(args: argparse.Namespace) -> int:
     from emotion.models.published import convert, with_layer
 
+    check_writable(Path(args.out) / "config.json")
     model = convert(args.kind, args.file, args.out, config=with_layer(args.kind, args.layer))
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"{args.out}: {type(model).__name__}, {weights:,} weights")

@@ -52,22 +52,32 @@ def average_decisions(views: Sequence[Probabilities]) -> npt.NDArray[np.float64]
 def weighted_decisions(
     views: Sequence[Probabilities], weights: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """Weighted sum of every view's probabilities (clip, emotion), as (clip, emotion).
+    """Weighted sum Σ_m w_m p_m of every view's probabilities (clip, emotion), as (clip, emotion).
+
+    Where a view says nothing of a clip, the sum of the others is divided by their weights' sum;
+    where nobody of any weight says anything, every emotion is as likely.
 
     Args:
-        views: (clip, emotion) a view, each row summing to 1.
+        views: (clip, emotion) a view, each row summing to 1, or nan where it says nothing.
         weights: (view,), none negative, summing to 1.
 
     Raises:
         InputError: If the shapes differ, or the weights are no weights.
+
+    >>> weighted_decisions([np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])], [0.75, 0.25]).tolist()
+    [[0.75, 0.25]]
     """
     stacked, given = _stacked(views), np.asarray(weights, dtype=np.float64)
     if given.shape != (len(stacked),) or given.min() < 0 or abs(given.sum() - 1) > 1e-6:
         raise InputError(
             f"Expected {len(stacked)} weights, none negative, summing to 1, got {given.tolist()}."
         )
-    mixed: npt.NDArray[np.float64] = np.einsum("v,vce->ce", given, stacked)
-    return mixed
+    spoken = ~np.isnan(stacked).any(axis=2)
+    counted = given[:, None] * spoken
+    total = np.where(spoken.all(axis=0), 1.0, counted.sum(axis=0))[:, None]
+    mixed: npt.NDArray[np.float64] = np.einsum("vc,vce->ce", counted, np.nan_to_num(stacked))
+    even = np.full_like(mixed, 1 / mixed.shape[1])
+    return np.divide(mixed, total, out=even, where=total > 0)
 
 
 def fit_decision_weights(
@@ -80,7 +90,9 @@ def fit_decision_weights(
     non-negative, sum to 1 and need neither a grid nor a step size.
 
     Args:
-        views: (clip, emotion) a view.
+        views: (clip, emotion) a view, of clips that no view was trained on and that are not those
+            of the final score. Clips of which a view says nothing (nan) teach nothing; where there
+            are no others, the weights are even.
         labels: (clip,) indices of the true emotions.
         rounds: Steps at most; it ends earlier where the weights stand still.
 
@@ -91,9 +103,10 @@ def fit_decision_weights(
     clips, emotions = stacked.shape[1:]
     if truth.shape != (clips,) or clips == 0 or truth.min() < 0 or truth.max() >= emotions:
         raise InputError(f"Expected {clips} labels under {emotions}, got {truth.tolist()}.")
-    likelihood = stacked[:, np.arange(clips), truth].clip(SMALLEST_PROBABILITY)
+    (spoken,) = np.nonzero(~np.isnan(stacked).any(axis=(0, 2)))
+    likelihood = stacked[:, spoken, truth[spoken]].clip(SMALLEST_PROBABILITY)
     weights = np.full(len(stacked), 1 / len(stacked))
-    for _ in range(rounds):
+    for _ in range(rounds if len(spoken) else 0):
         shares = weights[:, None] * likelihood
         new = (shares / shares.sum(axis=0)).mean(axis=1)
         if np.abs(new - weights).max() < 1e-9:

@@ -8,14 +8,14 @@ gives a, and z = SumPool_k(Dropout(Ũᵀa ∘ Ṽᵀv)), signed square root, L2 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from emotion.errors import InputError
 from emotion.labels import EMOTIONS
-from emotion.models.attention import AttentionPooling
+from emotion.models.attention import AttentionPooling, AveragePooling
 
 __all__ = [
     "AttentionFBP",
@@ -39,6 +39,7 @@ class AttentionFBPConfig:
         sharpness: The frame attention's λ.
         signed_root: Whether the signed square root comes before the L2 norm. Public code either
             takes k = 5 and o = 512 with both, or k = 2 and o = 32 with the L2 norm alone.
+        pooling: Attention over the frames, or the plain average it has to beat.
     """
 
     frame_features: int = 256
@@ -49,6 +50,7 @@ class AttentionFBPConfig:
     attention_hidden: int = 64
     sharpness: float = 1.0
     signed_root: bool = True
+    pooling: Literal["attention", "average"] = "attention"
 
     def __post_init__(self) -> None:
         sizes = (self.frame_features, self.voice_features, self.factors, self.outputs)
@@ -56,6 +58,8 @@ class AttentionFBPConfig:
             raise ValueError(f"Expected positive sizes, got {self}.")
         if not (0 <= self.dropout < 1 and self.sharpness > 0):
             raise ValueError(f"Expected dropout in [0, 1) and λ > 0, got {self}.")
+        if self.pooling not in ("attention", "average"):
+            raise ValueError(f"Expected pooling attention or average, got {self.pooling!r}.")
 
 
 class FusionOutput(NamedTuple):
@@ -132,7 +136,11 @@ class AttentionFBP(nn.Module):
         self.register_buffer("frame_deviation", torch.ones(faces))
         self.register_buffer("voice_mean", torch.zeros(voices))
         self.register_buffer("voice_deviation", torch.ones(voices))
-        self.attention = AttentionPooling(faces, config.attention_hidden, config.sharpness)
+        self.attention = (
+            AttentionPooling(faces, config.attention_hidden, config.sharpness)
+            if config.pooling == "attention"
+            else AveragePooling()
+        )
         self.no_face = nn.Parameter(torch.zeros(faces))
         self.no_voice = nn.Parameter(torch.zeros(voices))
         self.pooling = FactorizedBilinearPooling(

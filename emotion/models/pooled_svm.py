@@ -20,7 +20,7 @@ import numpy.typing as npt
 from emotion import checkpoint
 from emotion.errors import CheckpointError, CorpusError, InputError
 from emotion.labels import EMOTIONS
-from emotion.models.hybrid import simplex_weights, weighted_sum
+from emotion.models.decision import fit_decision_weights, weighted_decisions
 from emotion.models.svm import SVM, SVMConfig
 
 __all__ = ["KNYAZEV", "PooledSVM", "PooledSVMConfig", "Statistic", "pool_frames"]
@@ -41,13 +41,14 @@ class PooledSVMConfig:
         networks: Names of the networks, in order of their weights.
         statistics: What is taken of each feature over a clip's frames.
         svm: How each network's machine is fitted.
-        weighting: "even", or "searched": weights found on the out-of-fold probabilities.
+        weighting: "even" as in the paper, whose sum has no weights, or "fitted": weights found on
+            the out-of-fold probabilities.
     """
 
     networks: tuple[str, ...] = ("face",)
     statistics: tuple[Statistic, ...] = ("mean", "std", "min")
     svm: SVMConfig = field(default_factory=lambda: KNYAZEV)
-    weighting: Literal["even", "searched"] = "searched"
+    weighting: Literal["even", "fitted"] = "even"
 
     def __post_init__(self) -> None:
         for name in ("networks", "statistics"):
@@ -56,8 +57,8 @@ class PooledSVMConfig:
             object.__setattr__(self, "svm", SVMConfig(**self.svm))
         if not self.networks or not set(self.statistics) <= set(get_args(Statistic)):
             raise ValueError(f"Expected a network and statistics {get_args(Statistic)}, got {self}")
-        if not self.statistics or self.weighting not in ("even", "searched"):
-            raise ValueError(f"Expected statistics and even or searched weighting, got {self}.")
+        if not self.statistics or self.weighting not in ("even", "fitted"):
+            raise ValueError(f"Expected statistics and even or fitted weighting, got {self}.")
 
 
 class PooledSVM:
@@ -105,11 +106,9 @@ class PooledSVM:
             for name in config.networks
         ]
         weights = np.full(len(machines), 1 / len(machines))
-        if config.weighting == "searched":
-            views = np.stack(
-                [machine.held_out for machine in machines if machine.held_out is not None]
-            )
-            weights = simplex_weights(views, labels[seen])
+        if config.weighting == "fitted":
+            views = [machine.held_out for machine in machines if machine.held_out is not None]
+            weights = fit_decision_weights(views, labels[seen])
         return cls(
             config, machines, weights, np.bincount(labels, minlength=len(EMOTIONS)) / len(labels)
         )
@@ -130,7 +129,7 @@ class PooledSVM:
                 machine.probabilities(_pooled(self.config, frames[name], seen))
                 for name, machine in zip(self.config.networks, self.machines, strict=True)
             ]
-            said[seen] = weighted_sum(np.stack(views), self.weights)
+            said[seen] = weighted_decisions(views, self.weights)
         return said
 
     def save(self, folder: str | Path, *, training: Mapping[str, Any]) -> None:

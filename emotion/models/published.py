@@ -33,7 +33,7 @@ from emotion.models.attention_fcn import TORCHVISION, AttentionFCN
 from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
 from emotion.models.soundnet import SoundNet, SoundNetConfig
 
-__all__ = ["KINDS", "Published", "convert", "load_alexnet_weights", "load_weights", "with_layer"]
+__all__ = ["KINDS", "Published", "convert", "load_weights", "with_layer"]
 
 HUB = "hub:"
 """A file of the Hugging Face hub is written hub:OWNER/REPOSITORY/FILE."""
@@ -178,17 +178,6 @@ def load_weights(model: nn.Module, folder: str | Path, only: str = "") -> list[s
             )
         mine[name].copy_(torch.from_numpy(arrays[name].copy()))
     return shared
-
-
-def load_alexnet_weights(model: AttentionFCN, folder: str | Path) -> list[str]:
-    """Copy ImageNet's convolutions from a folder of `attune convert alexnet`; return their names.
-
-    Attention and classifier stay as they are.
-
-    Raises:
-        CheckpointError: If the network has not torchvision's layout.
-    """
-    return load_weights(model, folder, only="blocks.")
 
 
 def with_layer(kind: str, layer: str | None) -> Any:

@@ -98,6 +98,11 @@ class FunctionalsBaseline:
         self._pipeline.fit(features, labels)
         return self
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers its support vectors hold."""
+        return int(self._pipeline[-1].support_vectors_.size)
+
     def predict(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Name the likeliest label (clip,) of features (clip, feature)."""
         labels: npt.NDArray[np.int64] = self._pipeline.predict(features)

@@ -36,12 +36,15 @@ class RecipeEntry:
         train: "module:name" of its training function, called as `train(recipe, root, out, ...)`.
         options: What of the command line it takes: "epochs", "seed" and "corpora" change the
             recipe, every other one is a keyword of the training function.
+        tunable: Whether the figure of each epoch, which `attune tune` raises, is of the system, not
+            of one of its members.
     """
 
     help: str
     recipe: str
     train: str
     options: tuple[str, ...] = _SCHEDULED
+    tunable: bool = True
 
     def load(self, name: str, **changes: Any) -> Any:
         """Look the recipe up and change it.
@@ -99,10 +102,10 @@ def _svr(help_: str) -> RecipeEntry:
     return RecipeEntry(help_, f"{module}:RECIPES", f"{module}:train_svr", ("cache", "resume"))
 
 
-def _video(help_: str) -> RecipeEntry:
+def _video(help_: str, *, tunable: bool = True) -> RecipeEntry:
     module = "emotion.training.video"
     options = (*_SCHEDULED, "corpora", "without_speakers", "init")
-    return RecipeEntry(help_, f"{module}:RECIPES", f"{module}:train_video", options)
+    return RecipeEntry(help_, f"{module}:RECIPES", f"{module}:train_video", options, tunable)
 
 
 RECIPES: dict[str, RecipeEntry] = {
@@ -140,8 +143,10 @@ RECIPES: dict[str, RecipeEntry] = {
     "concat": _video("clips: concatenated features of face and voice"),
     "vgg-lstm": _video("clips: LSTM over face features (Liu 2018, i)"),
     "vgg-lstm-shuffled": _video("clips: the same, a clip's frames shuffled in training"),
-    "pooled-svm": _video("clips: mean, std and min of face features, SVM (Knyazev 2017)"),
-    "hybrid": _video("clips: weighted sum of four systems' decisions (Liu 2018)"),
+    "pooled-svm": _video(
+        "clips: mean, std and min of face features, SVM (Knyazev 2017)", tunable=False
+    ),
+    "hybrid": _video("clips: weighted sum of four systems' decisions (Liu 2018)", tunable=False),
     "end-to-end": _end_to_end("clips: arousal and valence from sound and face (Tzirakis 2017)"),
     "end-to-end-audio": _end_to_end("clips: the same from sound alone"),
     "end-to-end-video": _end_to_end("clips: the same from the face alone"),
@@ -265,8 +270,8 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     score.add_argument(
         "corpus",
         metavar="CORPUS",
-        help="a corpus with sound (see `attune corpora`), fer2013, ferplus, goemotions or paired "
-        "(label-paired faces and voices)",
+        help="a corpus with sound (see `attune corpora`), fer2013, ferplus, goemotions, recola or "
+        "paired (label-paired faces and voices)",
     )
     add_corpora(score)
     score.add_argument("--split", metavar="NAME", help="one of the corpus's official parts")
@@ -328,6 +333,9 @@ def _tune(args: argparse.Namespace) -> int:
         raise InputError(f"Expected at least one trial, got {args.trials}.")
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
         raise InputError(f"Expected one process for a search, got {processes}.")
+    if not RECIPES[args.recipe].tunable:
+        known = ", ".join(name for name, entry in RECIPES.items() if entry.tunable)
+        raise InputError(f"Expected a recipe to tune among {known}, got {args.recipe}.")
     _check_options(args)
     entry, root = RECIPES[args.recipe], corpora_root(args)
     out = _out_folder(args, "tune-")
@@ -442,13 +450,18 @@ def _lines(found: dict[str, Any], indent: str = "") -> list[str]:
     lines = []
     for name, value in found.items():
         if isinstance(value, dict) and "low" in value:
-            low, high = 100 * value["low"], 100 * value["high"]
-            lines.append(
-                f"{indent}{name:<12} {100 * value['value']:5.1f} %  [{low:.1f}, {high:.1f}]"
-            )
+            lines.append(f"{indent}{name:<12} {_interval(name, **value)}")
         elif isinstance(value, dict):
             lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
         elif name not in ("confusion", "emotions"):
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
             lines.append(f"{indent}{name:<12} {shown}")
     return lines
+
+
+def _interval(name: str, value: float, low: float | None, high: float | None) -> str:
+    """Write parts of one as percentages, and a concordance, named as its dimension, as it is."""
+    shares = name in ("wa", "uar", "macro_f1")
+    unit, digits, sign = (100, 1, " %") if shares else (1, 3, "")
+    shown = ["?" if x is None else f"{unit * x:.{digits}f}" for x in (value, low, high)]
+    return f"{shown[0]:>5}{sign}  [{shown[1]}, {shown[2]}]"

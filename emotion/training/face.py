@@ -198,6 +198,7 @@ class FaceBackboneTask:
 
 def _shuffled(examples: int, batch: int, generator: torch.Generator) -> list[Tensor]:
     """List steps of indices (example,), each example once, without the last incomplete batch."""
+    batch = max(1, min(batch, examples))  # of fewer than one batch, all are one
     order = torch.randperm(examples, generator=generator)
     return list(torch.split(order[: examples // batch * batch], batch))
 

@@ -21,7 +21,8 @@ from emotion.face.landmarks import landmark_distances
 from emotion.models.attention_fcn import AttentionFCN
 from emotion.models.face_backbones import FaceEncoder
 from emotion.models.face_cnn import FaceCNN, prepare_crops
-from emotion.models.hybrid import distance_statistics, shuffled_frames
+from emotion.models.frames import shuffled_frames
+from emotion.models.hybrid import distance_statistics
 from emotion.models.soundnet import SoundNet
 from emotion.perception import pick_device
 from emotion.speech.functionals import compare, egemaps
@@ -80,6 +81,10 @@ class Encoders:
             CheckpointError: If a checkpoint is damaged or no encoder.
         """
         folders = {name: _folder(init, name) for name in names}
+        if init is not None and not any(f and f.is_relative_to(init) for f in folders.values()):
+            raise CheckpointError(
+                f"Expected a checkpoint or a folder of {' or '.join(names)} at {init}, found none."
+            )
         return cls.read({name: folder for name, folder in folders.items() if folder is not None})
 
     @classmethod
@@ -101,6 +106,12 @@ class Encoders:
     def digests(self) -> dict[str, str]:
         """Sha256 of each encoder's weights."""
         return {name: checkpoint.digest(folder) for name, folder in self.folders.items()}
+
+    @property
+    def speakers(self) -> set[str]:
+        """Who was in their own trainings, as their checkpoints tell."""
+        facts = [checkpoint.read(folder).training for folder in self.folders.values()]
+        return {speaker for known in facts for speaker in known.get("speakers", ())}
 
     def features(self, name: str) -> int:
         """Size of the vectors of one."""

@@ -5,17 +5,17 @@ them once too, so that a fusion over the bundled encoders trains on a laptop. Th
 of Zhang 2019 is: `attune train face-vgg` on FER2013, then `--init` with that folder here.
 
 Nobody who is in training is in validation, on which temperatures and weights are found; and those
-held out are in neither.
+held out are in neither, nor in the training of an encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,31 +24,29 @@ from torch import Tensor, nn
 
 from emotion import checkpoint
 from emotion.calibration import calibrated_probabilities, fit_temperature
-from emotion.corpora.clip import Clip, check_speakers
+from emotion.corpora.archive import Archive
+from emotion.corpora.clip import check_speakers
 from emotion.corpora.registry import CORPORA
 from emotion.errors import CheckpointError, CorpusError, InputError
 from emotion.face.extra import import_dlib
 from emotion.face.tracker import FaceFinder
 from emotion.labels import EMOTIONS
 from emotion.metrics import confusion_matrix, unweighted_average_recall
-from emotion.models.attention_fcn import COMPACT
 from emotion.models.deep_fusion import AMFBP, AMFBPConfig, AudioVisualFBP, AudioVisualFBPConfig
 from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
 from emotion.models.face_cnn import CROP_SIDE, FaceCNNConfig
-from emotion.models.fusion import AttentionFBP, AttentionFBPConfig
-from emotion.models.hybrid import (
+from emotion.models.frames import (
     FrameAverage,
     FrameAverageConfig,
     FrameConcat,
     FrameConcatConfig,
     FrameLSTM,
     FrameLSTMConfig,
-    Hybrid,
-    HybridConfig,
-    NetworkMember,
 )
+from emotion.models.fusion import AttentionFBP, AttentionFBPConfig
+from emotion.models.hybrid import Hybrid, HybridConfig, NetworkMember
 from emotion.models.pooled_svm import PooledSVM, PooledSVMConfig
-from emotion.models.svm import SVM, SVMConfig
+from emotion.models.svm import SVM
 from emotion.perception import pick_device
 from emotion.scoring import Predictions
 from emotion.training.clips import ClipSettings, ClipStore, open_clips
@@ -73,120 +71,26 @@ from emotion.training.material import (
     looked_at,
     measured,
 )
+from emotion.training.parts import Parts, judged, parted, with_pictures
+from emotion.training.video_recipes import FACE_ALONE, RECIPES, Config, VideoRecipe, encoders_of
+from emotion.training.voice import balanced
 
 __all__ = [
     "RECIPES",
     "VideoRecipe",
     "VideoTask",
     "audiovisual_corpora",
+    "encoders_of",
     "judge",
     "score_video",
     "train_video",
 ]
 
 Floats = npt.NDArray[np.float64]
-Config = (
-    AttentionFBPConfig
-    | AMFBPConfig
-    | FrameConcatConfig
-    | FrameLSTMConfig
-    | FrameAverageConfig
-    | PooledSVMConfig
-    | HybridConfig
-)
-
 ENCODERS = "encoders"
 """Folder beside a checkpoint with the encoders it was trained over."""
 
 _CLIPS_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class VideoRecipe:
-    """Trains one audio-visual system on clips.
-
-    Attributes:
-        name: What the checkpoint calls it.
-        config: Which system, and its shape; sizes that the encoders decide are filled in.
-        schedule: How long and how fast its networks are trained.
-        corpora: Names among CORPORA; none takes all that hold clips with pictures and sound.
-        clips: How clips become arrays.
-        frames: Most frames of a clip that are looked at in one step of training.
-        shuffled: Whether these come in random order (Liu et al. 2018), as an augmentation.
-        fine_tune: Whether the encoders learn too; else they are frozen.
-        no_face: Part of the clips that are shown without a face.
-        no_voice: Part of the clips that are shown without a voice.
-        smoothing: Label smoothing.
-        validation: One of so many speakers is kept for temperature and weights, where a corpus
-            has no such part itself.
-        functionals: Which of openSMILE's sets the hybrid listens to.
-        svm: How the hybrid's machines are fitted.
-        lstm: Shape of the hybrid's LSTM.
-    """
-
-    name: str
-    config: Config
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(
-            epochs=30, batch=32, learning_rate=1e-3, weight_decay=0.05, average=0.99
-        )
-    )
-    corpora: tuple[str, ...] = ()
-    clips: ClipSettings = field(default_factory=ClipSettings)
-    frames: int = 16
-    shuffled: bool = False
-    fine_tune: bool = False
-    no_face: float = 0.1
-    no_voice: float = 0.1
-    smoothing: float = 0.1
-    validation: int = 5
-    functionals: Functionals = "compare"
-    svm: SVMConfig = field(default_factory=SVMConfig)
-    lstm: FrameLSTMConfig = field(default_factory=FrameLSTMConfig)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "corpora", tuple(self.corpora))
-        if self.frames < 1 or self.validation < 2 or not 0 <= self.smoothing < 1:
-            raise ValueError(f"Expected frames, smoothing in [0, 1), validation >= 2, got {self}.")
-        if min(self.no_face, self.no_voice) < 0 or self.no_face + self.no_voice >= 1:
-            raise ValueError(
-                "Expected parts without face and voice that leave some whole, got "
-                f"{self.no_face} and {self.no_voice}."
-            )
-        if self.functionals not in get_args(Functionals):
-            raise ValueError(f"Expected egemaps or compare, got {self.functionals!r}.")
-        landmarks = isinstance(self.config, HybridConfig) and "landmarks" in self.config.machines
-        if landmarks and self.clips.landmarks != "dlib":
-            raise ValueError(f"Expected 68 landmarks for the hybrid, got {self.clips.landmarks!r}.")
-        if self.fine_tune and not isinstance(self.config, AttentionFBPConfig | AMFBPConfig):
-            raise ValueError(f"Expected fbp or am-fbp to fine-tune encoders, got {self.name!r}.")
-
-
-_COMPACT_AMFBP = AMFBPConfig(
-    voice=COMPACT,
-    face=FaceEncoderConfig("compact"),
-    factors=4,
-    outputs=64,
-    attention_hidden=64,
-)
-_EVEN = 1e-6  # so little sharpness makes attention over frames the plain average
-_FINE = Schedule(epochs=15, batch=16, learning_rate=1e-4, weight_decay=0.05, average=0.99)
-
-RECIPES: dict[str, VideoRecipe] = {
-    recipe.name: recipe
-    for recipe in (
-        VideoRecipe("fbp", AttentionFBPConfig()),
-        VideoRecipe("fbp-average", AttentionFBPConfig(sharpness=_EVEN)),
-        VideoRecipe("fbp-fine-tuned", AttentionFBPConfig(), _FINE, fine_tune=True),
-        VideoRecipe("am-fbp", _COMPACT_AMFBP, no_voice=0.0),
-        VideoRecipe("concat", FrameConcatConfig()),
-        VideoRecipe("vgg-lstm", FrameLSTMConfig()),
-        VideoRecipe("vgg-lstm-shuffled", FrameLSTMConfig(), shuffled=True),
-        VideoRecipe("pooled-svm", PooledSVMConfig()),
-        VideoRecipe("hybrid", HybridConfig(), clips=ClipSettings(landmarks="dlib")),
-    )
-}
-"""Every recipe of this file by its name in commands."""
 
 
 # ------------------------------------------------------------------------------ the commands
@@ -224,16 +128,20 @@ def train_video(
         `out`.
 
     Raises:
-        CorpusError: If a corpus or a speaker is not there, or there is nothing to train on.
+        CorpusError: If a corpus or a speaker is not there, there is nothing to train on, or an
+            encoder was trained on somebody who is to be held out.
         CheckpointError: If an encoder is missing or damaged.
         InputError: If openSMILE or dlib is needed and not installed.
     """
     names = tuple(corpora or recipe.corpora) or audiovisual_corpora(root)
     whole = open_clips(root, names, recipe.clips, cache, finder)
     check_speakers(without_speakers, set(whole.speakers))
-    parts = _parts(whole, without_speakers, recipe)
+    # machines are calibrated and weighed on their own folds, so they need nobody kept back
+    every = None if isinstance(recipe.config, PooledSVMConfig) else recipe.validation
+    parts = parted(whole, without_speakers, every=every, seed=recipe.schedule.seed)
     recipe = _with_networks(recipe, init)
-    encoders = Encoders.find(init, _needed(recipe.config))
+    encoders = Encoders.find(init, encoders_of(recipe.config))
+    _check_strangers(encoders, without_speakers)
     _check_extras(recipe)
     _prepare(parts.train, parts.valid)
     if is_main_process():
@@ -242,6 +150,17 @@ def train_video(
     facts["held_out_speakers"] = sorted(without_speakers)
     _trainer(recipe)(_Job(recipe, parts.train, parts.valid, encoders, out, resume, facts))
     return out
+
+
+def _check_strangers(encoders: Encoders, without: Collection[str]) -> None:
+    """Refuse encoders that know somebody who is to be a stranger."""
+    known = sorted(encoders.speakers & set(without))
+    if known:
+        raise CorpusError(
+            "Expected encoders that were not trained on those held out, got some that know "
+            f"{', '.join(known)}: train a voice by `attune train voice` with the same "
+            "--without-speakers and give its folder with --init."
+        )
 
 
 def _with_networks(recipe: VideoRecipe, init: Path | None) -> VideoRecipe:
@@ -280,7 +199,8 @@ def score_video(
         corpus: Name among CORPORA.
         cache: Folder for decoded clips and features, or None.
         split: Official part to judge, such as "valid"; even if its temperature was found there.
-        speakers: Whom to judge; default: all who were in neither training nor validation.
+        speakers: Whom to judge; default: all who were in neither training nor validation. Nobody
+            is judged who was in the training of an encoder.
         finder: Finds faces; default: MTCNN.
 
     Returns:
@@ -292,8 +212,8 @@ def score_video(
     """
     facts = checkpoint.read(folder).training
     settings = ClipSettings(**facts["clips"])
-    store = _with_pictures(open_clips(root, [corpus], settings, cache, finder))
-    chosen = _judged(store, facts, split, speakers)
+    store = with_pictures(open_clips(root, [corpus], settings, cache, finder))
+    chosen = judged(store, facts, split, speakers)
     chosen.prepare()
     said = judge(folder, chosen).astype(np.float32)
     return Predictions(chosen.labels, said, np.array(chosen.speakers))
@@ -316,109 +236,12 @@ def audiovisual_corpora(root: Path) -> tuple[str, ...]:
 
 def _has_films(name: str, root: Path) -> bool:
     corpus = CORPORA[name]
-    if not any((root / place).exists() for place in corpus.places):
+    if Archive.place(root, corpus.places) is None:
         return False
     return any(clip.video and clip.audio and clip.emotion for clip in corpus.clips(root))
 
 
-# ---------------------------------------------------------------------------- who is in which part
-
-
-def _with_pictures(store: ClipStore) -> ClipStore:
-    chosen = [index for index, clip in enumerate(store.clips) if clip.video is not None]
-    if not chosen:
-        raise CorpusError(f"Expected clips with pictures, got {len(store)} with sound alone.")
-    return store.of(chosen)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """Who is in which part.
-
-    Attributes:
-        train: Clips to learn from.
-        valid: Clips for temperature and weights, of nobody in training.
-        chosen: How these were chosen, by corpus.
-    """
-
-    train: ClipStore
-    valid: ClipStore
-    chosen: dict[str, str]
-
-
-def _parts(store: ClipStore, without: Collection[str], recipe: VideoRecipe) -> _Parts:
-    """Part the clips into training and validation."""
-    store = _with_pictures(store)
-    learnt = [
-        i for i, c in enumerate(store.clips) if c.speaker not in without and c.split != "test"
-    ]
-    kept: set[int] = set()
-    chosen: dict[str, str] = {}
-    for corpus in sorted({store.clips[i].corpus for i in learnt}):
-        own = {i: store.clips[i] for i in learnt if store.clips[i].corpus == corpus}
-        # machines are calibrated and weighed on their own folds, so they need nobody kept back
-        every = None if isinstance(recipe.config, PooledSVMConfig) else recipe.validation
-        found, chosen[corpus] = _validation(own, every, recipe.schedule.seed)
-        kept |= found
-    train = [i for i in learnt if i not in kept]
-    if len(set(store.labels[train].tolist())) < 2:
-        raise CorpusError(f"Expected clips of at least two emotions to train on, got {len(train)}.")
-    return _Parts(store.of(train), store.of(sorted(kept)), chosen)
-
-
-def _validation(clips: Mapping[int, Clip], every: int | None, seed: int) -> tuple[set[int], str]:
-    """Choose clips of one corpus, by index, to validate on; and say how.
-
-    The corpus's own part, or one of so many speakers. Where a corpus names nobody and its own part
-    is held out, as AFEW's may be, one of so many clips: temperature and weights are then found on
-    people who may be known, but never on those to be scored.
-    """
-    speakers = sorted({clip.speaker for clip in clips.values()})
-    official = {i for i, clip in clips.items() if clip.split == "valid"}
-    order = np.random.default_rng(seed)
-    if official and len({clips[i].speaker for i in official}) < len(speakers):
-        return official, "official part"
-    if every is None or len(speakers) == 2:
-        return set(), "none"
-    if len(speakers) > 2:
-        drawn = set(order.permutation(speakers)[: max(1, len(speakers) // every)].tolist())
-        return {i for i, clip in clips.items() if clip.speaker in drawn}, "by speaker"
-    some = order.permutation(sorted(clips))[: len(clips) // every].tolist()
-    return set(some), "by clip: the corpus names no speakers"
-
-
-def _needed(config: Config) -> tuple[str, ...]:
-    """Names of the encoders of a system."""
-    if isinstance(config, PooledSVMConfig):
-        return config.networks
-    if isinstance(config, HybridConfig):
-        return (*config.networks, *(("soundnet",) if "soundnet" in config.machines else ()))
-    return ("face",) if isinstance(config, _FACE_ALONE) else ("face", "voice")
-
-
-def _judged(
-    store: ClipStore, facts: Mapping[str, Any], split: str | None, speakers: Collection[str] | None
-) -> ClipStore:
-    """Keep the clips to be judged."""
-    known = set(facts["speakers"])
-    if split is None:
-        known |= set(facts["validation_speakers"])
-    chosen = [
-        i
-        for i, clip in enumerate(store.clips)
-        if clip.speaker not in known
-        and (split is None or clip.split == split)
-        and (speakers is None or clip.speaker in speakers)
-    ]
-    if not chosen:
-        raise CorpusError(
-            f"Expected clips of speakers that the model does not know among {len(store)}, got "
-            "none: hold some out with --without-speakers."
-        )
-    return store.of(chosen)
-
-
-def _facts(recipe: VideoRecipe, parts: _Parts, encoders: Encoders) -> dict[str, Any]:
+def _facts(recipe: VideoRecipe, parts: Parts, encoders: Encoders) -> dict[str, Any]:
     """Tell what a checkpoint says of its training."""
     return {
         "recipe": recipe.name,
@@ -431,6 +254,7 @@ def _facts(recipe: VideoRecipe, parts: _Parts, encoders: Encoders) -> dict[str, 
         "temperature": 1.0,
         "clips": asdict(recipe.clips),
         "encoders": encoders.digests,
+        "encoder_speakers": sorted(encoders.speakers),
         "functionals": recipe.functionals,
     }
 
@@ -457,18 +281,20 @@ class _Job:
 
     @property
     def groups(self) -> list[str]:
-        """Whom each training clip is of, for the machines' folds.
+        """What the machines' folds keep together of each training clip: the most that leaves two.
 
         Where the corpus names nobody, as AFEW, each clip stands alone: its C and its calibration
         are then found on people who may be known, its score never is.
         """
-        if self.folds["folds"] == "by speaker":
-            return list(self.train.speakers)
-        return [clip.name for clip in self.train.clips]
+        clips = self.train.clips
+        for groups in ([clip.group for clip in clips], [clip.speaker for clip in clips]):
+            if len(set(groups)) > 1:
+                return groups
+        return [clip.name for clip in clips]
 
     @property
     def folds(self) -> dict[str, str]:
-        """What the machines' folds keep together, as a fact of the training."""
+        """How the machines' folds were made, as a fact of the training."""
         named = len(set(self.train.speakers)) > 1
         return {"folds": "by speaker" if named else "by clip: the corpus names no speakers"}
 
@@ -491,11 +317,7 @@ class VideoTask:
 
     def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
         """Draw clips (example,), about as many as there are, an emotion's sharing one weight."""
-        labels = self.train.labels
-        weights = 1.0 / torch.bincount(labels, minlength=len(EMOTIONS)).clamp_min(1)[labels]
-        steps = max(1, len(labels) // batch)
-        drawn = torch.multinomial(weights, steps * batch, replacement=True, generator=generator)
-        return list(torch.split(drawn, batch))
+        return balanced(self.train.labels.numpy(), batch, generator)
 
     def loss(self, indices: Tensor, progress: float, generator: torch.Generator) -> Tensor:
         """Cross-entropy on clips (example,), some of their frames shown."""
@@ -554,12 +376,11 @@ def _trainer(recipe: VideoRecipe) -> Callable[[_Job], None]:
 
 def _train_features(job: _Job) -> None:
     """Train a network over frozen encoders."""
-    voice = None if isinstance(job.recipe.config, _FACE_ALONE) else "voice"
+    voice = None if isinstance(job.recipe.config, FACE_ALONE) else "voice"
     train, valid = (Features.of(x, job.encoders, "face", voice) for x in (job.train, job.valid))
     job.fit(partial(_fresh, job.recipe.config, job.encoders, train), train, valid)
 
 
-_FACE_ALONE = (FrameLSTMConfig, FrameAverageConfig)
 _NETWORKS: dict[type[Any], Callable[[Any], nn.Module]] = {
     AttentionFBPConfig: AttentionFBP,
     FrameConcatConfig: FrameConcat,
@@ -570,15 +391,13 @@ _NETWORKS: dict[type[Any], Callable[[Any], nn.Module]] = {
 
 def _fresh(config: Config, encoders: Encoders, train: Features, face: str = "face") -> nn.Module:
     """Make a network of the encoders' sizes that standardises what they say."""
-    if isinstance(config, _FACE_ALONE):
+    if isinstance(config, FACE_ALONE):
         fitted: Any = replace(config, features=encoders.features(face))
     else:
         sizes = {f"{k}_features": encoders.features(v) for k, v in _SIZES.items()}
         fitted = replace(cast(Any, config), **sizes)
     model: Any = _NETWORKS[type(config)](fitted)
-    _standardise(model.frame_mean, model.frame_deviation, train.of_frames)
-    if train.of_voices is not None:
-        _standardise(model.voice_mean, model.voice_deviation, train.of_voices)
+    _standardise_by(model, train)
     network: nn.Module = model
     return network
 
@@ -586,32 +405,36 @@ def _fresh(config: Config, encoders: Encoders, train: Features, face: str = "fac
 _SIZES = {"frame": "face", "voice": "voice"}
 
 
-def _standardise(mean: Tensor, deviation: Tensor, figures: tuple[Tensor, Tensor]) -> None:
-    """Set a network's mean and deviation (feature,) to given ones."""
-    mean.copy_(figures[0])
-    deviation.copy_(figures[1].clamp_min(1e-3))
+def _standardise_by(model: Any, train: Features) -> None:
+    """Let a network standardise vectors by the mean and deviation of those of the training."""
+    for name, figures in (("frame", train.of_frames), ("voice", train.of_voices)):
+        if figures is not None:
+            getattr(model, f"{name}_mean").copy_(figures[0])
+            getattr(model, f"{name}_deviation").copy_(figures[1].clamp_min(1e-3))
 
 
 def _train_pictures(job: _Job) -> None:
     """Train a network that holds its encoders, which learn too if the recipe says so."""
+    seen = Features.of(job.train, job.encoders, "face", "voice")
     masks = not isinstance(job.recipe.config, AMFBPConfig)
     train, valid = (
         Pictures(store, torch.from_numpy(store.labels), masks) for store in (job.train, job.valid)
     )
-    job.fit(partial(_whole, job.recipe, job.encoders), train, valid)
+    job.fit(partial(_whole, job.recipe, job.encoders, seen), train, valid)
 
 
-def _whole(recipe: VideoRecipe, encoders: Encoders) -> nn.Module:
-    """Make a network around the encoders' weights."""
+def _whole(recipe: VideoRecipe, encoders: Encoders, train: Features) -> nn.Module:
+    """Make a network around the encoders' weights that standardises what these say at first."""
     face, voice = encoders.models["face"], cast(Any, encoders.models["voice"])
     config: Any = recipe.config
     if isinstance(config, AttentionFBPConfig):
-        kept = ("factors", "outputs", "dropout", "attention_hidden", "sharpness", "signed_root")
-        same = {name: getattr(config, name) for name in kept}
+        sizes = ("frame_features", "voice_features")  # these the encoders decide
+        same = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in sizes}
         config = AudioVisualFBPConfig(voice.config, _face_config(face), **same)
     else:
         config = replace(config, voice=voice.config, face=_face_config(face))
     model = (AMFBP if isinstance(config, AMFBPConfig) else AudioVisualFBP)(config)
+    _standardise_by(model if isinstance(model, AMFBP) else model.fusion, train)
     for own, given in ((model.face, face), (model.voice, voice)):
         weights = {k: v for k, v in given.state_dict().items() if k in own.state_dict()}
         own.load_state_dict(weights)
@@ -738,7 +561,7 @@ def _material(folder: Path, model: nn.Module, store: ClipStore) -> Material:
         return Pictures(store, torch.from_numpy(store.labels), masks)
     if type(model.config) not in _NETWORKS:
         raise CheckpointError(f"Expected a system of clips in {folder}, got {type(model)}.")
-    if isinstance(model.config, _FACE_ALONE):
+    if isinstance(model.config, FACE_ALONE):
         return Features.of(store, _kept(folder, ("face",)), "face", None)
     return Features.of(store, _kept(folder, ("face", "voice")), "face", "voice")
 
@@ -756,5 +579,5 @@ def _judge_pooled(folder: Path, store: ClipStore, facts: Mapping[str, Any]) -> F
 
 def _judge_hybrid(folder: Path, store: ClipStore, facts: Mapping[str, Any]) -> Floats:
     model = Hybrid.load(folder)
-    encoders = _kept(folder, _needed(model.config))
+    encoders = _kept(folder, encoders_of(model.config))
     return model.probabilities(_hybrid_clips(store, model.config, encoders, facts["functionals"]))

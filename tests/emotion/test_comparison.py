@@ -10,18 +10,24 @@ import pytest
 from PIL import Image
 from sklearn.metrics import recall_score
 
-from emotion.comparison import pairs, voices
-from emotion.comparison.arena import Arena, Cost, Fold, Majority, folds_by_group
+from emotion import checkpoint
+from emotion.comparison import faces, pairs, voices
+from emotion.comparison.arena import Arena, Cost, Fold, Majority, folds_by_group, state_folder
 from emotion.comparison.cli import add_commands
 from emotion.comparison.compare import run_arena, run_system
 from emotion.comparison.plots import plot_confusions
 from emotion.comparison.report import ARENAS
 from emotion.comparison.system import Options, System
 from emotion.comparison.table import arena_figures, difference, markdown
+from emotion.comparison.voices import VoiceSamples
+from emotion.corpora.clip import Clip
+from emotion.corpora.fer2013 import Faces
 from emotion.corpora.paired import PairedFeatures, load_paired
+from emotion.corpora.speech import Voices
 from emotion.errors import CorpusError, InputError
 from emotion.labels import EMOTIONS
 from emotion.metrics import confusion_matrix, unweighted_average_recall
+from emotion.models import hub
 from emotion.training.loop import Schedule
 
 PEOPLE = tuple(f"p{i % 5}" for i in range(70))
@@ -124,6 +130,69 @@ def test_a_killed_comparison_goes_on_with_the_folds_that_are_left(tmp_path):
     assert not COUNTED
 
 
+def test_nothing_holds_for_certain_because_only_one_person_was_tested():
+    said = LABELS.copy()
+    said[:35:2] = 6
+    found = difference(LABELS, said, LABELS, np.array(["afew:valid"] * 70))
+    assert found["low"] < found["value"] < found["high"]
+
+
+@dataclass(frozen=True)
+class Remembering:
+    """Keeps whom it first learnt from in its state, as a network that is trained does."""
+
+    def fit(self, train, labels, groups, folder):
+        own = state_folder(self, folder, labels, groups)
+        state = own / "learnt.json"
+        if not state.exists():
+            state.write_text(json.dumps(sorted(set(groups))))
+        assert json.loads(state.read_text()) == sorted(set(groups)), "somebody tested was learnt"
+        COUNTED.append(len(train))
+        return Answers(3)
+
+
+def test_where_nobody_is_named_each_clip_is_its_own_group(write_ravdess, tmp_path):
+    """The two parts of AFEW are not two people: their intervals would be next to nothing."""
+    root = write_ravdess(tmp_path)
+    with zipfile.ZipFile(root / "ravdess.zip") as archive:
+        sound = archive.read(archive.namelist()[0])
+    for place in ("Train/Angry/1.wav", "Train/Sad/2.wav", "Val/Angry/3.wav", "Val/Sad/4.wav"):
+        (root / "afew" / place).parent.mkdir(parents=True)
+        (root / "afew" / place).write_bytes(sound)
+    crossed = voices.crossed_arena(("ravdess",), "afew", root, None)
+    (fold,) = crossed.folds
+    assert len(set(crossed.people(fold.test))) == 4
+    assert set(crossed.people(fold.train)) == {"ravdess:01", "ravdess:02"}
+
+
+@dataclass(frozen=True)
+class Lacking:
+    def fit(self, train, labels, groups, folder):
+        raise InputError("Expected openSMILE from the extra functionals, found none.")
+
+
+def test_a_system_that_lacks_an_extra_does_not_cost_the_others(tmp_path):
+    systems = [
+        System("lacking", "here", lambda _: Lacking(), "by openSMILE"),
+        System("knowing", "here", lambda _: Knowing()),
+    ]
+    rows = list(run_arena(arena(), systems, Options(), tmp_path))
+    first, second = arena_figures(arena(), rows)["systems"]
+    assert first["untrained"]
+    assert "extra functionals" in first["note"]
+    assert second["wa"]["value"] > 0.5
+
+
+def test_a_state_of_other_people_is_not_gone_on_with(tmp_path):
+    system = System("remembering", "here", lambda _: Remembering())
+    run_system(arena(), system, Remembering(), tmp_path)
+    again = replace(arena(), folds=folds_by_group(PEOPLE, 5, seed=2))
+    run_system(again, system, Remembering(), tmp_path)
+    assert len(COUNTED) > 5
+    folders = list(tmp_path.glob("made-up/fold*/Remembering-*"))
+    assert len(folders) == 5
+
+
 def test_difference_is_that_of_the_recalls_and_resamples_people():
     draw = np.random.default_rng(0)
     first = np.where(draw.random(70) < 0.8, LABELS, 0)
@@ -181,9 +250,14 @@ def test_the_table_names_the_untrained_and_compares_attention_with_its_twin(figu
 def test_confusions_are_drawn(figures, tmp_path):
     plot_confusions(figures, tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as picture:
-        assert picture.size == (960, 240)
+        assert picture.size == (480, 240)
         levels = np.asarray(picture.convert("L"))
     assert levels.std() > 20
+
+
+def test_nothing_is_drawn_of_systems_that_are_all_untrained(figures, tmp_path):
+    plot_confusions(figures | {"systems": figures["systems"][-1:]}, tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()
 
 
 def test_no_two_systems_of_an_arena_share_a_name_and_every_twin_exists():
@@ -221,6 +295,54 @@ def test_every_fusion_learns_what_neither_half_tells(system, tmp_path, monkeypat
         assert 0.35 < right < 0.75
     else:
         assert right > 0.75
+
+
+def test_learners_are_known_again_in_another_process():
+    for kind in ARENAS.values():
+        for system in kind.systems:
+            assert " at 0x" not in repr(system.make(Options()))
+
+
+def test_other_bundled_weights_are_another_system(monkeypatch):
+    (system,) = (s for s in faces.SYSTEMS if s.name == "face-cnn")
+    before = repr(system.make(Options()))
+    monkeypatch.setattr(checkpoint, "digest", lambda folder: "other")
+    assert repr(system.make(Options())) != before
+
+
+def test_a_model_of_the_hub_sees_faces(monkeypatch, tmp_path):
+    class Branch:
+        parameters = 42
+
+        def probabilities(self, images):
+            return np.full((len(images), 7), len(images[0]) / 7 / 48, np.float32)
+
+    monkeypatch.setattr(hub, "load_hub_face", lambda name: Branch())
+    (system,) = (s for s in faces.SYSTEMS if s.name == "face-hub")
+    assert system.make(Options()) is None
+    photographs = Faces(np.zeros((3, 48, 48), np.uint8), LABELS[:3], np.zeros((3, 7), np.float32))
+    fitted = system.make(Options(face_model="a/b")).fit(None, LABELS, PEOPLE, tmp_path)
+    assert fitted.cost == Cost(42)
+    said = fitted.probabilities(faces.FaceSamples(photographs, None))
+    np.testing.assert_allclose(said, np.full((3, 7), 1 / 7))
+
+
+def test_a_model_of_the_hub_is_not_scored_on_those_it_knows(monkeypatch, tmp_path):
+    class Branch:
+        parameters, training = 42, {"speakers": ["x:2"]}
+
+        def probabilities(self, waveforms):
+            return np.full((len(waveforms), 7), 1 / 7, np.float32)
+
+    def said_of(speaker):
+        clips = (Clip("x", "a", "sad", speaker),)
+        return fitted.probabilities(VoiceSamples(Voices(clips, (np.zeros(9),)), None))
+
+    monkeypatch.setattr(hub, "load_hub_voice", lambda name: Branch())
+    fitted = voices.HubVoiceModel("a/b").fit(None, LABELS, PEOPLE, tmp_path)
+    assert said_of("x:1").shape == (1, 7)
+    with pytest.raises(InputError, match="got one that knows x:2"):
+        said_of("x:2")
 
 
 @pytest.fixture
@@ -273,8 +395,11 @@ def test_one_corpus_against_another(attune, write_ravdess, tmp_path, capsys):
         (root / "tess" / name / f"a_{emotion}.wav").write_bytes(sound)
     out = ("--out", tmp_path / "out", "--cache", tmp_path / "cache", "--systems", "egemaps-svm")
     command = ("compare", "--data", root, "--train", "ravdess", *out)
-    assert attune(*command, "--test", "tess") == 0
-    assert "trained on 16 clips of ravdess, scored on 2 of tess" in capsys.readouterr().out
+    assert attune(*command, "--test", "emodb,tess") == 0
+    said = capsys.readouterr().out
+    assert "trained on 16 clips of ravdess, scored on 2 of tess" in said
+    assert "*untrained*: `egemaps-svm`" in said
+    assert "Expected speech/emodb.zip" in said
     with pytest.raises(InputError, match="both --train and --test"):
         attune(*command)
     with pytest.raises(InputError, match="got ravdess in both"):
@@ -286,6 +411,7 @@ def test_one_corpus_against_another(attune, write_ravdess, tmp_path, capsys):
     [
         (("--arenas", "nowhere"), "Expected arenas among .*, got nowhere"),
         (("--systems", "nobody"), "Expected systems among .*, got nobody"),
+        (("--train", "savee", "--test", "fer2013"), "Expected corpora among .*, got fer2013"),
         (("--epochs", "0"), "Expected at least one epoch, got 0"),
     ],
 )

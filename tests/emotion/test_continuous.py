@@ -20,7 +20,7 @@ from emotion.media import Picture
 from emotion.metrics import concordance
 from emotion.models.end_to_end import EndToEndConfig
 from emotion.models.svr import WindowedSVRConfig
-from emotion.scoring import RESAMPLES, SEED
+from emotion.scoring import RESAMPLES, SEED, score
 from emotion.training.cli import RECIPES as COMMANDS
 from emotion.training.continuous import (
     STEP_S,
@@ -274,6 +274,7 @@ def test_training_learns_what_loudness_tells(recola, cache, tmp_path):
 
     report = score_end_to_end(tmp_path, recola, split="test", cache=cache)
     assert score_continuous(tmp_path, recola, split="test", cache=cache) == report
+    assert score("recola", recola, model=tmp_path, cache=cache) == report
     assert report["arousal"]["low"] <= report["arousal"]["value"] <= report["arousal"]["high"]
     assert report["arousal"]["value"] > 0.5
     assert (report["recordings"], report["steps"]) == (2, 2 * STEPS)
@@ -450,9 +451,8 @@ def test_recola_is_an_arena_of_the_comparison(recola, cache, tmp_path, monkeypat
     run = [recola, cache, Options(), (system,), tmp_path]
     (figures,) = continuous.continuous_figures(*run)
     (row,) = figures["systems"]
-    again = score_continuous(
-        tmp_path / "recola-continuous" / "end-to-end-audio", recola, split="test", cache=cache
-    )
+    (folder,) = (tmp_path / "recola-continuous").iterdir()
+    again = score_continuous(folder, recola, split="test", cache=cache)
     assert row["arousal"] == again["arousal"]
     about = {"command": "", "commit": "", "seed": 1, "machine": ""}
     assert f"{row['arousal']['value']:.3f} [" in markdown(about | {"arenas": [figures]})

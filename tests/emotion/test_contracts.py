@@ -20,14 +20,11 @@ from emotion.models.deep_fusion import (
     AMFBPConfig,
     AudioVisualFBP,
     AudioVisualFBPConfig,
-    MultiLevelFBP,
-    MultiLevelFBPConfig,
 )
 from emotion.models.end_to_end import EndToEnd, EndToEndConfig
 from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
 from emotion.models.face_cnn import FaceCNN, FaceCNNConfig
-from emotion.models.fusion import AttentionFBP, AttentionFBPConfig
-from emotion.models.hybrid import (
+from emotion.models.frames import (
     FrameAverage,
     FrameAverageConfig,
     FrameConcat,
@@ -35,6 +32,8 @@ from emotion.models.hybrid import (
     FrameLSTM,
     FrameLSTMConfig,
 )
+from emotion.models.fusion import AttentionFBP, AttentionFBPConfig
+from emotion.models.multi_level_fbp import MultiLevelFBP, MultiLevelFBPConfig
 from emotion.models.soundnet import SoundNet, SoundNetConfig
 from emotion.training.losses import concordance_loss, cross_entropy, smoothed
 
@@ -121,6 +120,22 @@ def face(kind, side, **changes):
     )
 
 
+def fusion(name, config):
+    return Case(
+        name,
+        lambda: AttentionFBP(config),
+        # one clip without a face and one without a voice, so the learnt vectors are at work
+        lambda: (
+            torch.randn(BATCH, 5, 12),
+            torch.arange(BATCH)[:, None].expand(-1, 5) > 0,
+            torch.randn(BATCH, 10),
+            torch.arange(BATCH) < BATCH - 1,
+        ),
+        wrong=(torch.zeros(2, 5, 11), None, torch.zeros(2, 10)),
+        padded=lambda x: (longer(x[0]), everywhere(x[0]) & longer(x[1]).bool(), *x[2:]),
+    )
+
+
 def audio_visual(name, make, *masks):
     return Case(
         name,
@@ -186,19 +201,8 @@ CASES = [
         wrong=(torch.zeros(2, 3, 48, 48),),
         outputs=lambda output: list(output.values()),
     ),
-    Case(
-        "fusion",
-        lambda: AttentionFBP(FUSION),
-        # one clip without a face and one without a voice, so the learnt vectors are at work
-        lambda: (
-            torch.randn(BATCH, 5, 12),
-            torch.arange(BATCH)[:, None].expand(-1, 5) > 0,
-            torch.randn(BATCH, 10),
-            torch.arange(BATCH) < BATCH - 1,
-        ),
-        wrong=(torch.zeros(2, 5, 11), None, torch.zeros(2, 10)),
-        padded=lambda x: (longer(x[0]), everywhere(x[0]) & longer(x[1]).bool(), *x[2:]),
-    ),
+    fusion("fusion", FUSION),
+    fusion("fusion average", replace(FUSION, pooling="average")),
     Case(
         "multi-level FBP",
         lambda: MultiLevelFBP(MULTI_LEVEL),

@@ -258,6 +258,15 @@ def test_what_is_cached_is_made_once(tmp_path, cached, times):
     assert len(made) == times
 
 
+def test_a_cache_that_cannot_be_used_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CorpusError, match=r"Expected a folder to write at .*file"):
+        cached_arrays("key", tmp_path / "file", dict)
+    (tmp_path / "key.safetensors").write_bytes(b"cut off")
+    with pytest.raises(CorpusError, match=r"Expected whole arrays in .*delete it\."):
+        cached_arrays("key", tmp_path, dict)
+
+
 # ---------------------------------------------------------------------------- real data
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,29 @@ def test_a_damaged_corpus_does_not_end_the_list(attune, root):
     assert "  error     Expected an emotion among a, d, f, h, n, sa, su in DC/x01.wav" in text
     assert "  found     2 clips; 2 speakers; angry 1, sad 1" in text
     assert "  found     not found: afew or AFEW" in text
+
+
+def test_what_may_not_be_read_is_an_error_of_that_corpus(attune, root, monkeypatch):
+    scandir, exists = os.scandir, Path.exists
+
+    def refusing(path):
+        if Path(path).name == "wav":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    def hidden(path, **options):
+        if path.name == "SAVEE":
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path, **options)
+
+    (root / "savee/DC/x01.wav").unlink()
+    (root / "savee/DC").rmdir()
+    (root / "savee").rmdir()
+    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(Path, "exists", hidden)
+    found = rows(attune("--data", root, "--json"))
+    assert "Permission denied" in found["emodb"]["error"]
+    assert "Permission denied" in found["savee"]["error"]
 
 
 def test_the_folder_may_come_from_the_environment(attune, root, monkeypatch):

@@ -1,28 +1,22 @@
 """The hybrid of networks and machines (Liu 2018), member by member and together."""
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
 import torch
 
 from emotion import EMOTIONS, CheckpointError, InputError, checkpoint
-from emotion.models.hybrid import (
+from emotion.models.frames import (
     FrameAverage,
     FrameAverageConfig,
     FrameConcat,
     FrameConcatConfig,
     FrameLSTM,
     FrameLSTMConfig,
-    Hybrid,
-    HybridConfig,
-    NetworkMember,
-    distance_statistics,
     shuffled_frames,
-    simplex_weights,
-    weighted_sum,
 )
+from emotion.models.hybrid import Hybrid, HybridConfig, NetworkMember, distance_statistics
 from emotion.models.svm import SVM, SVMConfig
 from emotion.speech.functionals import COMPARE_FEATURES, compare
 from emotion.training.loop import initialised
@@ -140,65 +134,11 @@ def test_compare_is_opensmiles():
     assert compare([]).shape == (0, COMPARE_FEATURES)
 
 
-# ----------------------------------------------------------------------------------- weights
-
-
-def views_of(members=3, clips=40, seed=1):
-    generator = np.random.default_rng(seed)
-    truth = generator.integers(0, 7, clips)
-    views = generator.dirichlet(np.ones(7), (members, clips))
-    for member in range(members):
-        views[member, np.arange(clips), truth] += 0.3 * (member + 1) * generator.random(clips)
-    return views / views.sum(axis=2, keepdims=True), truth
+# ---------------------------------------------------------------------------------- together
 
 
 def recall(said, truth):
     return np.mean([(said[truth == c] == c).mean() for c in np.unique(truth)])
-
-
-def test_the_weights_are_the_best_of_the_whole_grid():
-    views, truth = views_of()
-    best = max(
-        recall(np.tensordot(np.array(w) / 10, views, 1).argmax(axis=1), truth)
-        for w in product(range(11), repeat=3)
-        if sum(w) == 10
-    )
-    weights = simplex_weights(views, truth)
-    assert weights.sum() == pytest.approx(1)
-    found = weighted_sum(views, weights)
-    assert recall(found.argmax(axis=1), truth) == pytest.approx(best)
-    assert np.array_equal(weights, simplex_weights(views, truth))
-
-
-def test_of_equally_good_weights_the_surest_then_the_most_even_are_taken():
-    truth = np.array([0, 1])
-    sure, unsure = np.full((2, 2, 7), 0.02)
-    sure[[0, 1], truth], unsure[[0, 1], truth] = 0.88, 0.5
-    unsure[:, 2] = 0.4
-    assert simplex_weights(np.stack([unsure, sure]), truth).tolist() == [0.0, 1.0]
-    assert simplex_weights(np.stack([sure, sure]), truth).tolist() == [0.5, 0.5]
-
-
-def test_the_weights_of_one_member_are_one():
-    views, truth = views_of(members=1)
-    assert simplex_weights(views, truth).tolist() == [1.0]
-
-
-@pytest.mark.parametrize("clips", [0, 5])
-def test_views_of_other_clips_are_refused(clips):
-    with pytest.raises(InputError, match="Expected views"):
-        simplex_weights(np.ones((2, 4, 7)) / 7, np.zeros(clips, dtype=np.int64))
-
-
-def test_who_says_nothing_is_left_out_of_the_sum():
-    views = np.array([[[0.9, 0.1], [np.nan] * 2], [[0.3, 0.7], [0.2, 0.8]]])
-    said = weighted_sum(views, np.array([0.5, 0.5]))
-    np.testing.assert_allclose(said, [[0.6, 0.4], [0.2, 0.8]])
-    nobody = weighted_sum(views[:1], np.array([1.0]))
-    np.testing.assert_allclose(nobody[1], [0.5, 0.5])
-
-
-# ---------------------------------------------------------------------------------- together
 
 
 @pytest.fixture

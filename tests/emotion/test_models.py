@@ -27,12 +27,11 @@ from emotion.models.deep_fusion import (
     AMFBPConfig,
     AudioVisualFBP,
     AudioVisualFBPConfig,
-    MultiLevelFBP,
-    MultiLevelFBPConfig,
 )
 from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
 from emotion.models.face_cnn import FaceCNNConfig, prepare_crops
 from emotion.models.fusion import AttentionFBP, AttentionFBPConfig
+from emotion.models.multi_level_fbp import MultiLevelFBP, MultiLevelFBPConfig
 
 BATCH = 8
 CONFIG = AttentionFBPConfig(frame_features=12, voice_features=10, outputs=16)
@@ -401,6 +400,23 @@ def test_average_and_weights_mix_probabilities():
     np.testing.assert_allclose(average_decisions(views), weighted_decisions(views, [1 / 3] * 3))
     np.testing.assert_allclose(weighted_decisions(views, [0, 1, 0]), views[1])
     np.testing.assert_allclose(average_decisions(views).sum(axis=1), 1)
+
+
+def test_who_says_nothing_is_left_out_of_the_sum():
+    views = np.array([[[0.9, 0.1], [np.nan] * 2], [[0.3, 0.7], [0.2, 0.8]]])
+    said = weighted_decisions(views, np.array([0.5, 0.5]))
+    np.testing.assert_allclose(said, [[0.6, 0.4], [0.2, 0.8]])
+    nobody = weighted_decisions(views[:1], np.array([1.0]))
+    np.testing.assert_allclose(nobody[1], [0.5, 0.5])
+
+
+def test_weights_are_found_on_the_clips_of_which_every_view_says_something():
+    views, truth = views_of(np.random.default_rng(1))
+    wanted = fit_decision_weights(views, truth)
+    silent = [np.concatenate([view, np.full((3, 7), 1 / 7)]) for view in views]
+    silent[1][-3:] = np.nan
+    np.testing.assert_array_equal(fit_decision_weights(silent, [*truth, 0, 1, 2]), wanted)
+    assert fit_decision_weights(np.full((2, 3, 7), np.nan), [0, 1, 2]).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("weights", [[0.5, 0.5], [1.5, -0.5, 0.0], [0.2, 0.2, 0.2]])

@@ -168,7 +168,9 @@ def clips():
 
 
 CONFIG = PooledSVMConfig(
-    ("blind", "seeing"), svm=SVMConfig(chain=("minmax", "l1", "root"), costs=(0.01, 0.1))
+    ("blind", "seeing"),
+    svm=SVMConfig(chain=("minmax", "l1", "root"), costs=(0.01, 0.1)),
+    weighting="fitted",
 )
 
 
@@ -195,7 +197,7 @@ def test_the_ensemble_trusts_the_network_that_sees(clips):
 
 def test_an_even_ensemble_is_the_mean_of_its_machines(clips):
     frames, labels, groups = clips
-    config = PooledSVMConfig(CONFIG.networks, ("mean", "max"), CONFIG.svm, "even")
+    config = PooledSVMConfig(CONFIG.networks, ("mean", "max"), CONFIG.svm)  # as in the paper
     model = PooledSVM.fit(config, frames, labels, groups)
     each = [
         machine.probabilities(np.stack([pool_frames(frames[name][0], config.statistics)]))

@@ -13,7 +13,7 @@ from emotion.models import published
 from emotion.models.attention_fcn import TORCHVISION, AttentionFCN
 from emotion.models.cli import KINDS as OFFERED
 from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
-from emotion.models.published import KINDS, convert, load_alexnet_weights, load_weights, with_layer
+from emotion.models.published import KINDS, convert, load_weights, with_layer
 from emotion.models.soundnet import SoundNet, SoundNetConfig
 from ui.cli import main
 
@@ -213,7 +213,7 @@ def test_alexnets_convolutions_start_any_network_of_that_layout(alexnet, tmp_pat
     convert("alexnet", file, tmp_path / "out", config=ALEXNET_SMALL)
     model = AttentionFCN(replace(ALEXNET_SMALL, pooling="average"))
     classifier = model.classify.weight.clone()
-    assert len(load_alexnet_weights(model, tmp_path / "out")) == 10
+    assert len(load_weights(model, tmp_path / "out", only="blocks.")) == 10
     assert torch.equal(model.blocks[4][0].weight, half(weights["features.10.weight"]))
     assert torch.equal(model.classify.weight, classifier)
 
@@ -223,7 +223,7 @@ def test_weights_of_another_shape_are_not_copied(alexnet, tmp_path):
     with pytest.raises(
         CheckpointError, match=r"Expected blocks.0.0.bias of shape \(64,\).+ \(2,\)"
     ):
-        load_alexnet_weights(AttentionFCN(TORCHVISION), tmp_path / "out")
+        load_weights(AttentionFCN(TORCHVISION), tmp_path / "out", only="blocks.")
     with pytest.raises(CheckpointError, match="Expected weights that start with 'x' shared with"):
         load_weights(AttentionFCN(ALEXNET_SMALL), tmp_path / "out", only="x")
 

@@ -76,6 +76,18 @@ def test_intervals_draw_whole_groups():
     assert by_sample[1] - by_sample[0] < 0.12
 
 
+def test_the_samples_of_a_single_group_are_drawn():
+    """Whole draws of one group are all the same: [14, 14] would claim to be certain."""
+    truth, said = np.zeros(40, dtype=np.int64), np.arange(40) % 2
+
+    def accuracy(counts):
+        return counts[0, 0] / counts.sum()
+
+    one = bootstrap_interval(truth, said, np.array(["afew:valid"] * 40), accuracy, 2)
+    assert one == bootstrap_interval(truth, said, np.arange(40), accuracy, 2)
+    assert one[0] < 0.5 < one[1]
+
+
 def test_the_interval_is_the_percentile_bootstrap():
     """Against resampling written out: the same within the noise of a thousand draws."""
     sample = predictions()
@@ -260,5 +272,10 @@ def test_every_corpus_with_sound_and_labels_can_be_scored():
     from emotion.corpora.registry import CORPORA
 
     sounding = {n for n, c in CORPORA.items() if "voice" in c.modalities and c.labels}
-    assert set(scorable()) == sounding | {"fer2013", "ferplus", "goemotions", "paired"}
+    assert set(scorable()) == sounding | {"fer2013", "ferplus", "goemotions", "paired", "recola"}
     assert {"savee", "enterface", "cremad", "iemocap"} <= sounding
+
+
+def test_ratings_ask_for_a_model(tmp_path):
+    with pytest.raises(InputError, match="Expected --model for recola"):
+        score("recola", tmp_path)

@@ -54,7 +54,7 @@ from emotion.training.recipes import (
     VoiceRecipe,
     WordsRecipe,
 )
-from emotion.training.voice import VoiceTask, train_voice, voice_outputs
+from emotion.training.voice import VoiceTask, balanced, train_voice, voice_outputs
 
 SCHEDULE = Schedule(epochs=3, batch=4, learning_rate=0.01, average=0.5)
 
@@ -551,3 +551,10 @@ def test_a_speaker_nobody_knows_is_refused():
 
     with pytest.raises(CorpusError, match="got ravdess:99"):
         check_speakers(["ravdess:99"], ["ravdess:01"])
+
+
+def test_fewer_clips_than_a_batch_are_one_step():
+    generator = torch.Generator().manual_seed(1)
+    assert [len(step) for step in balanced(np.arange(7), 32, generator)] == [32]
+    with pytest.raises(CorpusError, match="everybody is held out"):
+        balanced(np.zeros(0, np.int64), 32, generator)

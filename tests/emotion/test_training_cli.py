@@ -11,7 +11,7 @@ import pytest
 from emotion import EMOTIONS, CorpusError, EmotionError, InputError, checkpoint
 from emotion.corpora.goemotions import EKMAN
 from emotion.models.attention_fcn import AttentionFCNConfig, ConvLayer
-from emotion.training import recipes
+from emotion.training import cli, recipes
 from emotion.training.cli import RECIPES, add_commands
 from emotion.training.loop import Schedule
 from emotion.words import WordsConfig
@@ -144,6 +144,20 @@ def test_help_lists_every_recipe_with_its_line(attune, capsys):
     assert {f"{name} {entry.help}" for name, entry in RECIPES.items()} <= set(lines)
 
 
+def test_figures_are_shown_as_what_they_are():
+    shown = cli._lines(
+        {
+            "uar": {"value": 0.5, "low": 0.4, "high": 0.6},
+            "raw": {"arousal": {"value": 0.7891, "low": None, "high": None}},
+        }
+    )
+    assert [" ".join(line.split()) for line in shown] == [
+        "uar 50.0 % [40.0, 60.0]",
+        "raw",
+        "arousal 0.789 [?, ?]",
+    ]
+
+
 @pytest.fixture
 def little_voice(monkeypatch):
     schedule = Schedule(epochs=1, batch=8, learning_rate=1e-3, average=0.5)
@@ -181,6 +195,7 @@ def test_a_voice_is_tuned_on_speakers_that_are_not_tested(
         (("train", "voice", "--tuned", "nowhere.json"), "best.json of `attune tune` at nowhere"),
         (("tune", "voice", "--trials", "0"), "at least one trial, got 0"),
         (("tune", "words"), "a recipe with one of config.factors"),
+        (("tune", "hybrid"), "a recipe to tune among .*, got hybrid"),
     ],
 )
 def test_what_a_recipe_cannot_do_is_told(attune, tmp_path, arguments, message):

@@ -12,26 +12,31 @@ import torch
 from PIL import Image
 
 from emotion import EMOTIONS, CheckpointError, CorpusError, InputError, checkpoint
-from emotion.comparison.arena import kept_in
+from emotion.comparison import clips as arenas
 from emotion.comparison.clips import VideoSystem, clip_arenas
 from emotion.comparison.compare import run_system
 from emotion.comparison.system import System
+from emotion.corpora.clip import Clip
 from emotion.corpora.registry import CORPORA
 from emotion.face.crop import CROP_SIDE
 from emotion.face.detector import DetectedFace
 from emotion.face.extra import has_dlib
-from emotion.models.attention import AttentionPooling
 from emotion.models.attention_fcn import COMPACT, AttentionFCN
 from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
+from emotion.models.fusion import AttentionFBP
 from emotion.models.pooled_svm import KNYAZEV, PooledSVMConfig
 from emotion.models.soundnet import SoundNet, SoundNetConfig
 from emotion.models.svm import SVMConfig
 from emotion.scoring import report, score
+from emotion.training import video
 from emotion.training.cli import RECIPES as COMMANDS
 from emotion.training.cli import add_commands
-from emotion.training.clips import ClipSettings, decode_clip, open_clips
+from emotion.training.clips import ClipSettings, ClipStore, decode_clip, open_clips
 from emotion.training.loop import Schedule, initialised
 from emotion.training.material import Show
+from emotion.training.parts import parted
+from emotion.training.recipes import VoiceRecipe
+from emotion.training.tune import space_of
 from emotion.training.video import RECIPES, VideoTask, judge, score_video, train_video
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
@@ -343,6 +348,11 @@ def test_every_recipe_learns_the_corpus_and_judges_a_stranger(
     assert figures["wa"] == report(found)["wa"]
     assert figures["wa"]["value"] > 1 / len(CODES)
     assert (figures["recipe"], figures["speakers"]) == (name, [HELD_OUT])
+    if name in ("fbp-fine-tuned", "am-fbp"):
+        arrays = checkpoint.read(tmp_path / "moved").arrays
+        for stream in ("frame", "voice"):  # vectors are standardised as over frozen encoders
+            (key,) = (k for k in arrays if k.endswith(f"{stream}_mean"))
+            assert arrays[key].any()
     if name == "hybrid":
         assert "soundnet" not in facts["weights"]  # there are no weights of it in the bundle
 
@@ -379,10 +389,72 @@ def test_every_face_network_given_looks_for_the_pooled_machines(root, cache, enc
     assert facts["encoders"]["b"] == checkpoint.digest(checkpoint.bundled("face"))
 
 
-def test_hardly_sharp_attention_is_the_average():
-    pooling = AttentionPooling(4, 3, RECIPES["fbp-average"].config.sharpness)
-    frames = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(pooling(frames).context, frames.mean(dim=1))
+def test_the_twin_of_fbp_averages_and_has_no_attention_to_tune():
+    config = RECIPES["fbp-average"].config
+    assert replace(config, pooling="attention") == RECIPES["fbp"].config
+    assert "config.sharpness" not in {d.place for d in space_of(RECIPES["fbp-average"])}
+    frames = torch.randn(2, 5, 256, generator=torch.Generator().manual_seed(1))
+    weights = AttentionFBP(config)(frames).frame_attention
+    torch.testing.assert_close(weights, torch.full((2, 5), 0.2))
+
+
+def knowing(encoders, folder, speakers):
+    """Copy the encoders; the voice of the copy was trained on these speakers."""
+    for name in ("face", "voice"):
+        network = checkpoint.load(encoders / name)
+        training = {"speakers": speakers} if name == "voice" else {}
+        checkpoint.save(folder / name, network, network.config, training=training)
+    return folder
+
+
+def test_an_encoder_that_knows_who_is_held_out_is_refused(root, cache, encoders, tmp_path):
+    init = knowing(encoders, tmp_path / "init", [HELD_OUT])
+    trial = little("concat", schedule=replace(SCHEDULE, epochs=1))
+    with pytest.raises(CorpusError, match=f"not trained on those held out.* know {HELD_OUT}"):
+        train_video(
+            trial, root, tmp_path / "out", cache=cache, without_speakers=[HELD_OUT], init=init
+        )
+    out = train_video(
+        trial, root, tmp_path / "out", cache=cache, without_speakers=["savee:DC"], init=init
+    )
+    assert checkpoint.read(out).training["encoder_speakers"] == [HELD_OUT]
+    assert set(score_video(out, root, "savee", cache=cache).groups) == {"savee:DC"}
+    with pytest.raises(CorpusError, match="neither the model nor its encoders know"):
+        score_video(out, root, "savee", cache=cache, speakers=[HELD_OUT])
+
+
+def together(people, sessions):
+    """Clips of people, two to a session."""
+    return [
+        Clip("x", f"{number}{emotion}", emotion, f"x:{number}", session=f"x:s{number % sessions}",
+             video="v", audio="a")
+        for number in range(people) for emotion in ("angry", "happy")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_session_is_never_parted(seed, monkeypatch):
+    store = ClipStore(together(8, 4), {}, ClipSettings(), None)
+    recipe = replace(RECIPES["concat"], schedule=replace(SCHEDULE, seed=seed))
+    found = parted(store, (), every=recipe.validation, seed=recipe.schedule.seed)
+    inside, kept = ({c.session for c in part.clips} for part in (found.train, found.valid))
+    assert len(kept) == 1
+    assert not inside & kept
+    job = video._Job(recipe, store, store, None, None, False, {})
+    assert set(job.groups) == inside | kept  # the machines' folds part no session either
+
+    class Corpus:
+        title = "X"
+
+        def clips(self, root):
+            return together(8, 4)
+
+    monkeypatch.setattr(arenas, "audiovisual_corpora", lambda root: ("x",))
+    monkeypatch.setattr(arenas, "corpus_named", lambda name: Corpus())
+    (arena,) = clip_arenas(None, None)
+    sessions = np.array([clip.session for clip in together(8, 4)])
+    for fold in arena.folds:
+        assert not set(sessions[fold.train]) & set(sessions[fold.test])
 
 
 def test_the_command_knows_every_recipe_of_this_file():
@@ -514,6 +586,15 @@ def test_mistakes_are_told_before_anything_is_decoded(root, tmp_path):
         train_video(RECIPES["fbp"], root, tmp_path, cache=None, corpora=["smell"])
 
 
+def test_a_folder_without_encoders_is_refused(root, tmp_path):
+    """A mistyped --init must not become the bundled encoders."""
+    with pytest.raises(CheckpointError, match="Expected a checkpoint or a folder of face or voice"):
+        train_video(
+            RECIPES["fbp"], root, tmp_path / "out", cache=None, init=tmp_path / "nothing",
+            finder=Finder(falls_at=0),
+        )  # fmt: skip
+
+
 def test_an_encoder_of_another_kind_is_refused(root, encoders, tmp_path):
     (tmp_path / "init").mkdir()
     (tmp_path / "init" / "face").symlink_to(encoders / "voice")
@@ -551,5 +632,28 @@ def test_films_are_an_arena_of_the_comparison(root, cache, encoders, tmp_path, m
     assert said.probabilities.shape == (len(CODES) * TAKES, len(EMOTIONS))
     assert said.cost.parameters > 1000
     own = tmp_path / "savee-clips" / "fold1"
-    facts = checkpoint.read(kept_in(learner, own)).training
+    (folder,) = own.glob("VideoSystem-*")
+    facts = checkpoint.read(folder).training
     assert facts["held_out_speakers"] == sorted(set(arena.people(said.tested)))
+
+
+def test_a_fold_whose_strangers_the_bundled_voice_knows_trains_its_own(
+    root, cache, encoders, tmp_path, monkeypatch
+):
+    init = knowing(encoders, tmp_path / "bundle", [f"savee:{s}" for s in SPEAKERS])
+    monkeypatch.setattr(checkpoint, "BUNDLED", init)
+    (arena,) = clip_arenas(root, cache)
+    arena = replace(arena, folds=arena.folds[:1])
+    once = replace(SCHEDULE, epochs=1)
+    voice = VoiceRecipe(LITTLE_VOICE, once)
+    for name in ("concat", "fbp"):
+        learner = VideoSystem(little(name, schedule=once), voice)
+        run_system(arena, System(name, "", lambda _: None), learner, tmp_path / "out")
+    tested = set(arena.people(arena.folds[0].test))
+    fold = tmp_path / "out" / "savee-clips" / "fold1"
+    (own,) = fold.glob("VoiceRecipe-*/voice")  # one for both
+    assert not tested & set(checkpoint.read(own).training["speakers"])
+    for system in fold.glob("VideoSystem-*"):
+        facts = checkpoint.read(system).training
+        assert not tested & set(facts["encoder_speakers"])
+        assert facts["encoders"]["voice"] == checkpoint.digest(own)
