@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import ipaddress
 import os
@@ -113,7 +114,8 @@ def _serve(settings: Settings, listener: socket.socket, public_name: str | None)
         print(OPEN_TO_OTHERS, flush=True)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    try:
+    # a server that was still starting ends without an exception
+    with contextlib.suppress(KeyboardInterrupt):
         serve(
             settings,
             listener,
@@ -122,8 +124,7 @@ def _serve(settings: Settings, listener: socket.socket, public_name: str | None)
             ),
             public_name=public_name,
         )
-    except KeyboardInterrupt:
-        print("\nEverything said is deleted. Goodbye.")
+    print("\nEverything said is deleted. Goodbye.")
     return 0
 
 
