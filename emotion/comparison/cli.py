@@ -49,6 +49,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     compare.add_argument(
         "--face-model", metavar="FOLDER|HUB_ID", help="a picture model of the hub, likewise"
     )
+    compare.add_argument(
+        "--resume", action="store_true", help="go on with what is in --out, which it always does"
+    )
     compare.set_defaults(run=_compare)
 
 

@@ -381,7 +381,7 @@ def test_the_command_trains_writes_the_table_and_goes_on(
     assert (tmp_path / "out" / "confusions-ravdess-voice.png").exists()
 
     monkeypatch.setattr(voices.VoiceNetwork, "fit", None)  # a second run must not need it
-    assert attune(*command, "--systems", "majority,attention-fcn-compact") == 0
+    assert attune(*command, "--resume", "--systems", "majority,attention-fcn-compact") == 0
     again = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert again["arenas"][0]["systems"][1] == trained
 
