@@ -56,3 +56,11 @@ def test_every_score_of_the_readme_is_in_the_card():
     figures = [figure for row in rows for figure in re.findall(r"\d+\.\d", row)]
     assert len(figures) == 10
     assert [figure for figure in figures if figure not in card] == []
+
+
+def test_every_figure_of_the_comparison_is_in_its_table():
+    table = (ROOT / "benchmarks" / "compare.md").read_text()
+    section = README.split("### What the comparison shows")[1].split("\n## ")[0]
+    figures = re.findall(r"[+−]?\d+\.\d", section)
+    assert len(figures) > 15
+    assert [f for f in figures if f.replace("−", "-") not in table] == []
