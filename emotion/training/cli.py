@@ -226,7 +226,10 @@ def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--seed", dest="search_seed", type=int, default=1, help="of the search (default: 1)"
     )
     tune.add_argument(
-        "--resume", action="store_true", help="go on with the search in --out, as it always does"
+        "--resume",
+        dest="goes_on",  # a search always does; of the recipe nothing is asked
+        action="store_true",
+        help="go on with the search in --out, as it always does",
     )
     tune.set_defaults(run=_tune)
 
