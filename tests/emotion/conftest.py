@@ -1,3 +1,4 @@
+import argparse
 import io
 import os
 import wave
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emotion.cli import add_commands
 from emotion.labels import EMOTIONS
 
 RATE_HZ = 16_000
@@ -105,3 +107,17 @@ def write_fer2013():
         return root
 
     return write
+
+
+@pytest.fixture
+def attune(monkeypatch):
+    """Run one of the emotion commands, from its arguments to its exit code; no corpora are set."""
+    monkeypatch.delenv("ATTUNE_DATA", raising=False)
+
+    def run(*arguments):
+        parser = argparse.ArgumentParser()
+        add_commands(parser.add_subparsers(required=True))
+        args = parser.parse_args([str(a) for a in arguments])
+        return args.run(args)
+
+    return run

@@ -1,6 +1,5 @@
 """The comparison: folds, resumption, differences with intervals, the table and the pictures."""
 
-import argparse
 import json
 import zipfile
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,6 @@ from sklearn.metrics import recall_score
 from emotion import checkpoint
 from emotion.comparison import faces, pairs, voices
 from emotion.comparison.arena import Arena, Cost, Fold, Majority, folds_by_group, state_folder
-from emotion.comparison.cli import add_commands
 from emotion.comparison.compare import run_arena, run_system
 from emotion.comparison.plots import plot_confusions
 from emotion.comparison.report import ARENAS
@@ -343,19 +341,6 @@ def test_a_model_of_the_hub_is_not_scored_on_those_it_knows(monkeypatch, tmp_pat
     assert said_of("x:1").shape == (1, 7)
     with pytest.raises(InputError, match="got one that knows x:2"):
         said_of("x:2")
-
-
-@pytest.fixture
-def attune(monkeypatch):
-    monkeypatch.delenv("ATTUNE_DATA", raising=False)
-
-    def run(*arguments):
-        parser = argparse.ArgumentParser()
-        add_commands(parser.add_subparsers(required=True))
-        args = parser.parse_args([str(a) for a in arguments])
-        return args.run(args)
-
-    return run
 
 
 def test_the_command_trains_writes_the_table_and_goes_on(

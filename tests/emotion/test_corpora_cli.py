@@ -1,6 +1,5 @@
 """`attune corpora`, from the arguments to what is printed."""
 
-import argparse
 import json
 import os
 from pathlib import Path
@@ -8,19 +7,13 @@ from pathlib import Path
 import pytest
 
 from emotion import CorpusError
-from emotion.corpora.cli import add_commands
 from emotion.corpora.registry import CORPORA
 
 
 @pytest.fixture
-def attune(monkeypatch, capsys):
-    monkeypatch.delenv("ATTUNE_DATA", raising=False)
-
+def listed(attune, capsys):
     def run(*arguments):
-        parser = argparse.ArgumentParser()
-        add_commands(parser.add_subparsers(required=True))
-        args = parser.parse_args(["corpora", *map(str, arguments)])
-        assert args.run(args) == 0
+        assert attune("corpora", *arguments) == 0
         return capsys.readouterr().out
 
     return run
@@ -40,19 +33,19 @@ def rows(text):
     return {row["name"]: row for row in json.loads(text)}
 
 
-def test_every_corpus_is_listed_without_data(attune):
-    text = attune()
+def test_every_corpus_is_listed_without_data(listed):
+    text = listed()
     for corpus in CORPORA.values():
         assert corpus.title in text
         assert corpus.licence in text
         assert corpus.url in text
     assert "train 773, valid 383, test 653" in text
     assert "found" not in text
-    assert all(row["found"] is None for row in rows(attune("--json")).values())
+    assert all(row["found"] is None for row in rows(listed("--json")).values())
 
 
-def test_what_is_there_is_counted_beside_the_official_figures(attune, root):
-    found = rows(attune("--data", root, "--json"))
+def test_what_is_there_is_counted_beside_the_official_figures(listed, root):
+    found = rows(listed("--data", root, "--json"))
     assert found["emodb"]["official"]["clips"] == 535
     assert found["emodb"]["found"] == {
         "path": str(root / "emodb"),
@@ -68,18 +61,18 @@ def test_what_is_there_is_counted_beside_the_official_figures(attune, root):
     assert "error" not in found["afew"]
 
 
-def test_a_damaged_corpus_does_not_end_the_list(attune, root):
-    found = rows(attune("--data", root, "--json"))
+def test_a_damaged_corpus_does_not_end_the_list(listed, root):
+    found = rows(listed("--data", root, "--json"))
     assert set(found) == set(CORPORA)
     assert "got 'x'" in found["savee"]["error"]
     assert "Expected a zip archive" in found["tess"]["error"]
-    text = attune("--data", root)
+    text = listed("--data", root)
     assert "  error     Expected an emotion among a, d, f, h, n, sa, su in DC/x01.wav" in text
     assert "  found     2 clips; 2 speakers; angry 1, sad 1" in text
     assert "  found     not found: afew or AFEW" in text
 
 
-def test_what_may_not_be_read_is_an_error_of_that_corpus(attune, root, monkeypatch):
+def test_what_may_not_be_read_is_an_error_of_that_corpus(listed, root, monkeypatch):
     scandir, exists = os.scandir, Path.exists
 
     def refusing(path):
@@ -97,24 +90,24 @@ def test_what_may_not_be_read_is_an_error_of_that_corpus(attune, root, monkeypat
     (root / "savee").rmdir()
     monkeypatch.setattr(os, "scandir", refusing)
     monkeypatch.setattr(Path, "exists", hidden)
-    found = rows(attune("--data", root, "--json"))
+    found = rows(listed("--data", root, "--json"))
     assert "Permission denied" in found["emodb"]["error"]
     assert "Permission denied" in found["savee"]["error"]
 
 
-def test_the_folder_may_come_from_the_environment(attune, root, monkeypatch):
+def test_the_folder_may_come_from_the_environment(listed, root, monkeypatch):
     monkeypatch.setenv("ATTUNE_DATA", str(root))
-    assert "angry 1, sad 1" in attune()
+    assert "angry 1, sad 1" in listed()
 
 
-def test_a_wrong_folder_is_told(attune):
+def test_a_wrong_folder_is_told(listed):
     with pytest.raises(CorpusError, match="Expected a folder of corpora at /nowhere, found none"):
-        attune("--data", "/nowhere")
+        listed("--data", "/nowhere")
 
 
 @pytest.mark.data
-def test_the_real_corpora(attune, data_root):
-    found = rows(attune("--data", data_root, "--json"))
+def test_the_real_corpora(listed, data_root):
+    found = rows(listed("--data", data_root, "--json"))
     counts = {name: row["found"]["clips"] for name, row in found.items() if row["found"]}
     known = {"fer2013": 31_399, "ravdess": 1080, "emodb": 208, "tess": 980}
     assert counts.items() >= known.items()

@@ -1,6 +1,5 @@
 """`attune train` and `attune score`, from the arguments to the files."""
 
-import argparse
 import gzip
 import inspect
 import json
@@ -12,22 +11,9 @@ from emotion import EMOTIONS, CorpusError, EmotionError, InputError, checkpoint
 from emotion.corpora.goemotions import EKMAN
 from emotion.models.attention_fcn import AttentionFCNConfig, ConvLayer
 from emotion.training import cli, recipes
-from emotion.training.cli import RECIPES, add_commands
+from emotion.training.cli import RECIPES
 from emotion.training.loop import Schedule
 from emotion.words import WordsConfig
-
-
-@pytest.fixture
-def attune(monkeypatch):
-    monkeypatch.delenv("ATTUNE_DATA", raising=False)
-
-    def run(*arguments):
-        parser = argparse.ArgumentParser()
-        add_commands(parser.add_subparsers(required=True))
-        args = parser.parse_args([str(a) for a in arguments])
-        return args.run(args)
-
-    return run
 
 
 @pytest.fixture
