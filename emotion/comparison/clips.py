@@ -35,7 +35,7 @@ from emotion.corpora.clip import Clip
 from emotion.corpora.registry import corpus_named
 from emotion.labels import EMOTIONS
 from emotion.training.clips import ClipSettings, open_clips
-from emotion.training.loop import STATE_FILE
+from emotion.training.loop import is_finished
 from emotion.training.recipes import VoiceRecipe
 from emotion.training.video import (
     RECIPES,
@@ -147,7 +147,7 @@ class VideoSystem:
     ) -> Fitted:
         """Train by the recipe on the fold's people, going on from what is in the folder."""
         own = state_folder(self, folder, labels, groups)
-        if _unfinished(own):
+        if not is_finished(own):
             strangers = train.everybody - set(groups)
             train_video(
                 self.recipe,
@@ -168,7 +168,7 @@ class VideoSystem:
         known = checkpoint.read(checkpoint.bundled("voice")).training.get("speakers", ())
         if "voice" not in encoders_of(self.recipe.config) or not strangers & set(known):
             return None
-        if _unfinished(folder / "voice"):
+        if not is_finished(folder / "voice"):
             train_voice(
                 replace(self.voice, corpora=(train.corpus,)),
                 train.root,
@@ -178,10 +178,6 @@ class VideoSystem:
                 resume=True,
             )
         return folder
-
-
-def _unfinished(folder: Path) -> bool:
-    return not (folder / checkpoint.CONFIG_FILE).exists() or (folder / STATE_FILE).exists()
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def continuous_figures(
     Raises:
         CorpusError: If RECOLA is not under `root`.
     """
-    from emotion.training.loop import STATE_FILE
+    from emotion.training.loop import is_finished
 
     clips = corpus_named(CORPUS).clips(root)
     split = "test" if any(clip.split == "test" for clip in clips) else "valid"
@@ -58,7 +58,7 @@ def continuous_figures(
         recipe, train = _recipe(system.name, options)
         folder = state_folder(recipe, out / f"{CORPUS}-continuous", _NO_LABELS, learnt)
         try:
-            if not (folder / "config.json").exists() or (folder / STATE_FILE).exists():
+            if not is_finished(folder):
                 train(recipe, root, folder, cache=cache, resume=True)
             about = {"system": system.name, "source": system.source, "note": system.note}
             rows.append(about | _scored(folder, root, cache, split))

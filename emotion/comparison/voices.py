@@ -176,11 +176,11 @@ class VoiceNetwork:
     ) -> _VoiceNetworkFitted:
         """Train by the recipe, going on from what is in the folder."""
         from emotion import checkpoint
-        from emotion.training.loop import STATE_FILE, fit
+        from emotion.training.loop import fit, is_finished
         from emotion.training.voice import VoiceTask
 
         own, nobody = state_folder(self, folder, labels, groups), Voices((), ())
-        if not (own / "config.json").exists() or (own / STATE_FILE).exists():
+        if not is_finished(own):
             task = VoiceTask(self.recipe, train.voices, nobody, own)
             fit(task, self.recipe.schedule, own, resume=True)
         return _VoiceNetworkFitted(checkpoint.load(own))

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from emotion.checkpoint import CONFIG_FILE
 from emotion.errors import CheckpointError
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "device_of",
     "fit",
     "initialised",
+    "is_finished",
     "is_main_process",
     "learning_rate",
     "mixed_precision",
@@ -166,6 +168,11 @@ def watching(watch: Callable[[int, Figures], None]) -> Iterator[None]:
 
 
 _watch: ContextVar[Callable[[int, Figures], None] | None] = ContextVar("watch", default=None)
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether a training ended here: there is a checkpoint, and no state to go on from."""
+    return (folder / CONFIG_FILE).exists() and not (folder / STATE_FILE).exists()
 
 
 def learning_rate(schedule: Schedule, progress: float) -> float:
