@@ -44,12 +44,15 @@ class FaceCNNConfig:
         widths: Channels of each stage; each halves the picture.
         blocks: Residual blocks of each stage.
         dropout: On the face's vector before the heads, in [0, 1).
+        mirrored: Whether a face's vector is the mean of those of its crop and of the mirrored crop,
+            once trained: a face has no side, and the two err differently.
     """
 
     stem: int = 32
     widths: tuple[int, ...] = (64, 128, 256)
     blocks: tuple[int, ...] = (1, 2, 2)
     dropout: float = 0.2
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         for name in ("widths", "blocks"):
@@ -82,6 +85,7 @@ class FaceCNN(nn.Module):
         self.heads = nn.ModuleDict(
             {name: nn.Linear(width, len(EMOTIONS)) for name in get_args(FaceLabels)}
         )
+        self.to(memory_format=torch.channels_last)  # a quarter faster to train on a processor
 
     def features(self, crops: Tensor) -> Tensor:
         """Turn crops (image, 1, height, width) of `prepare_crops` into (image, feature).
@@ -91,6 +95,12 @@ class FaceCNN(nn.Module):
         """
         if crops.ndim != 4 or crops.shape[1] != 1:
             raise InputError(f"Expected crops (image, 1, height, width), got {tuple(crops.shape)}.")
+        vectors = self._vectors(crops)
+        if self.config.mirrored and not self.training:
+            vectors = (vectors + self._vectors(crops.flip(3))) / 2
+        return vectors
+
+    def _vectors(self, crops: Tensor) -> Tensor:
         vectors: Tensor = self.backbone(crops.contiguous(memory_format=torch.channels_last))
         return vectors.float()
 

@@ -22,6 +22,7 @@ _VOICE = (
     *(*_SCHEDULED, "corpora", "without_speakers"),
     *("development_speakers", "temperature_from", "init"),
 )
+_FACE = (*_SCHEDULED, "init", "teachers")
 _OF_THE_RECIPE = ("epochs", "seed", "corpora")
 
 
@@ -113,6 +114,13 @@ RECIPES: dict[str, RecipeEntry] = {
         "face: the bundled compact CNN on FER2013 and FER+",
         "emotion.training.recipes:FaceRecipe",
         "emotion.training.face:train_face",
+        _FACE,
+    ),
+    "face-taught": RecipeEntry(
+        "face: the same, gone on from --init under --teachers",
+        "emotion.training.recipes:face_taught",
+        "emotion.training.face:train_face",
+        _FACE,
     ),
     "face-vgg": _backbone("VGG-Face (VGG-16)"),
     "face-resnet50": _backbone("ResNet-50"),
@@ -197,6 +205,12 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FOLDER",
         type=Path,
         help="voice: with nobody held out, a checkpoint of the same recipe to take it from",
+    )
+    train.add_argument(
+        "--teachers",
+        metavar="FOLDER,…",
+        type=lambda text: tuple(Path(name) for name in names(text)),
+        help="face: checkpoints whose mean opinion is learnt too",
     )
     train.add_argument(
         "--tuned",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,9 +14,10 @@ from torch import Tensor, nn
 from emotion import checkpoint
 from emotion.calibration import fit_temperature
 from emotion.corpora.fer2013 import Faces, load_faces
+from emotion.errors import CheckpointError
 from emotion.labels import EMOTIONS
 from emotion.models.face_backbones import FaceEncoder
-from emotion.models.face_cnn import FaceCNN, standardise
+from emotion.models.face_cnn import FaceCNN, FaceLabels, standardise
 from emotion.models.published import load_weights
 from emotion.training.augmentation import augment_faces, augment_levels, mixup
 from emotion.training.loop import Figures, device_of, fit, initialised, mixed_precision
@@ -30,14 +33,40 @@ __all__ = [
     "train_face_backbone",
 ]
 
+_HEADS = get_args(FaceLabels)
+
 
 def train_face(
-    recipe: FaceRecipe, root: Path, out: Path, *, cache: Path | None, resume: bool = False
+    recipe: FaceRecipe,
+    root: Path,
+    out: Path,
+    *,
+    cache: Path | None,
+    init: Path | None = None,
+    teachers: Sequence[Path] = (),
+    resume: bool = False,
 ) -> FaceCNN:
-    """Train on `Training` of FER2013 under `root`; after each epoch `out` holds a checkpoint."""
+    """Train on `Training` of FER2013 under `root`; after each epoch `out` holds a checkpoint.
+
+    Args:
+        recipe: What to do.
+        root: Folder of corpora.
+        out: Folder of the checkpoint.
+        cache: Folder for decoded arrays, or None.
+        init: Checkpoint of a network of this shape to start from; None starts from nothing.
+        teachers: Checkpoints of `FaceCNN` whose mean opinion is learnt too; the faces held out by
+            the recipe should be held out by theirs.
+        resume: Go on where a killed training stopped.
+
+    Raises:
+        CheckpointError: If `init` has not the weights of this network, or a teacher is none.
+    """
     faces = load_faces(root, "Training", cache)
-    train, held_out = split_faces(faces, recipe.held_out, recipe.schedule.seed)
-    task = FaceTask(recipe, train, held_out, out)
+    train, held_out = split_faces(faces, recipe.held_out, recipe.split_seed)
+    task = FaceTask(recipe, train, held_out, out, teachers)
+    if init is not None:
+        load_weights(task.model, init)
+        task.facts["init"] = checkpoint.digest(init)
     fit(task, recipe.schedule, out, resume=resume)
     model: FaceCNN = checkpoint.load(out)
     return model
@@ -92,9 +121,20 @@ def split_faces(faces: Faces, per_thousand: int, seed: int) -> tuple[Faces, Face
 
 
 class FaceTask:
-    """FER2013's labels and FER+'s votes, learnt by two heads on one backbone."""
+    """FER2013's labels and FER+'s votes, learnt by two heads on one backbone.
 
-    def __init__(self, recipe: FaceRecipe, train: Faces, held_out: Faces, out: Path) -> None:
+    Both are noisy, so teachers help: they see the same augmented and mixed picture (Beyer et al.,
+    "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022).
+    """
+
+    def __init__(
+        self,
+        recipe: FaceRecipe,
+        train: Faces,
+        held_out: Faces,
+        out: Path,
+        teachers: Sequence[Path] = (),
+    ) -> None:
         self.recipe, self.held_out, self.out = recipe, held_out, out
         self.model: nn.Module = initialised(lambda: FaceCNN(recipe.config), recipe.schedule.seed)
         self.levels = torch.from_numpy(train.images)[:, None]
@@ -104,6 +144,16 @@ class FaceTask:
                 torch.from_numpy(train.votes),
             ]
         )
+        self.teachers = nn.ModuleList(_teacher(folder) for folder in teachers)
+        self.facts: dict[str, Any] = {
+            "recipe": "face taught" if teachers else "face",
+            "corpora": ["fer2013 Training", "ferplus Training"],
+            "held_out_per_thousand": recipe.held_out,
+            "split_seed": recipe.split_seed,
+            "seed": recipe.schedule.seed,
+        }
+        if teachers:
+            self.facts["teachers"] = [checkpoint.digest(folder) for folder in teachers]
 
     def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
         """List every face (example,) once, shuffled; the last incomplete batch is left out."""
@@ -120,12 +170,23 @@ class FaceTask:
             crops = crops.lerp(crops[partners], 1 - share)
             targets = targets.lerp(targets[:, partners], 1 - share)
         device = device_of(self.model)
-        targets = targets.to(device)
+        crops, targets = crops.to(device), targets.to(device)
+        if self.teachers:
+            targets = targets.lerp(self._taught(crops), self.recipe.taught)
         with mixed_precision(self.model):
-            logits = self.model(crops.to(device))
-        return cross_entropy(logits["fer2013"], targets[0]) + cross_entropy(
-            logits["ferplus"], targets[1]
-        )
+            logits = self.model(crops)
+        return torch.stack(
+            [cross_entropy(logits[name], t) for name, t in zip(_HEADS, targets, strict=True)]
+        ).sum()
+
+    @torch.no_grad()
+    def _taught(self, crops: Tensor) -> Tensor:
+        """Mean opinion (head, image, emotion) of the teachers on crops (image, 1, side, side)."""
+        self.teachers.to(crops.device)
+        with mixed_precision(self.model):
+            said = [teacher(crops) for teacher in self.teachers]
+        opinions = [torch.stack([one[name] for name in _HEADS]).softmax(-1) for one in said]
+        return torch.stack(opinions).mean(0)
 
     def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
         """Fit the temperatures on the held-out faces and write the checkpoint."""
@@ -136,17 +197,27 @@ class FaceTask:
             "ferplus": fit_temperature(logits["ferplus"], self.held_out.votes),
         }
         accuracy = float((logits["fer2013"].argmax(1) == self.held_out.labels).mean())
-        facts: dict[str, Any] = {
-            "recipe": "face",
-            "corpora": ["fer2013 Training", "ferplus Training"],
-            "held_out_per_thousand": self.recipe.held_out,
+        facts = self.facts | {
             "held_out_accuracy": round(accuracy, 4),
-            "seed": self.recipe.schedule.seed,
             "epochs": epoch + 1,
             "temperature": temperatures,
         }
         checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
         return {"held-out accuracy": accuracy}
+
+
+def _teacher(folder: Path) -> nn.Module:
+    """Load a face network to learn from; its mirrored view would not be worth the time.
+
+    Raises:
+        CheckpointError: If it is another network.
+    """
+    loaded = checkpoint.load(folder)
+    if not isinstance(loaded, FaceCNN):
+        raise CheckpointError(f"Expected a FaceCNN in {folder}, got {type(loaded).__name__}.")
+    teacher = FaceCNN(replace(loaded.config, mirrored=False))
+    teacher.load_state_dict(loaded.state_dict())
+    return teacher.eval().requires_grad_(False)
 
 
 class FaceBackboneTask:

@@ -119,7 +119,7 @@ def train_fusion(
     """
     seen = checkpoint.read(face).training
     faces = load_faces(root, "Training", cache)
-    _, held_out = split_faces(faces, seen["held_out_per_thousand"], seen["seed"])
+    _, held_out = split_faces(faces, seen["held_out_per_thousand"], seen.get("split_seed", 1))
     photographs = encode_photographs(checkpoint.load(face), held_out, recipe)
     facts = checkpoint.read(voice).training
     voices = encode_voices(voice, root, facts["corpora"], facts["speakers"], cache)

@@ -25,6 +25,7 @@ __all__ = [
     "HubVoiceRecipe",
     "VoiceRecipe",
     "WordsRecipe",
+    "face_taught",
     "voice_average",
     "voice_original",
     "voice_torchvision",
@@ -54,24 +55,35 @@ class FaceRecipe:
         held_out: Faces of each thousand of `Training` kept back for temperatures and for fusion.
         smoothing: Label smoothing of FER2013's labels, wrong about one time in ten.
         mixup: Strength of mixup; 0 for none.
+        split_seed: Of which faces are held out: the same for pupils, teachers and repetitions.
+        taught: Part of each target that is what the teachers say of the very same picture, where
+            there are teachers, in [0, 1].
         stages: Size and augmentation over time.
     """
 
-    config: FaceCNNConfig = field(default_factory=FaceCNNConfig)
+    config: FaceCNNConfig = field(default_factory=lambda: FaceCNNConfig(mirrored=True))
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            epochs=26, batch=128, learning_rate=0.1, optimiser="sgd", average=0.998
+            epochs=54, batch=128, learning_rate=0.1, optimiser="sgd", average=0.998
         )
     )
     held_out: int = 70
     smoothing: float = 0.05
     mixup: float = 0.2
+    split_seed: int = 1
+    taught: float = 0.7
     stages: tuple[FaceStage, ...] = (
         FaceStage(0.0, 40, FaceAugmentation()),
         FaceStage(
             0.8, 48, FaceAugmentation(rotation_deg=10.0, shift=0.04, zoom=(0.86, 1.06), erased=0.25)
         ),
     )
+
+
+def face_taught() -> FaceRecipe:
+    """Train on from `--init` for a while, by what `--teachers` say as well."""
+    schedule = Schedule(epochs=30, batch=128, learning_rate=0.05, optimiser="sgd", average=0.998)
+    return FaceRecipe(schedule=schedule)
 
 
 @dataclass(frozen=True)

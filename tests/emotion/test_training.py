@@ -17,7 +17,7 @@ from emotion.corpora.fer2013 import Faces
 from emotion.corpora.speech import Voices
 from emotion.models.attention_fcn import AttentionFCN, AttentionFCNConfig, ConvLayer
 from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
-from emotion.models.face_cnn import FaceCNNConfig, standardise
+from emotion.models.face_cnn import FaceCNN, FaceCNNConfig, standardise
 from emotion.models.fusion import AttentionFBPConfig
 from emotion.speech.spectrogram import AMPLITUDE_FLOOR
 from emotion.training.augmentation import (
@@ -376,6 +376,39 @@ def test_the_face_recipe_writes_a_checkpoint(tmp_path):
     crops = torch.randn(2, 1, 48, 48, generator=step_generator(1))
     loaded = checkpoint.load(tmp_path)
     torch.testing.assert_close(loaded(crops), averaged(crops), atol=5e-3, rtol=0)
+
+
+def test_a_taught_face_learns_what_its_teachers_say_of_the_same_picture(tmp_path):
+    config = FaceCNNConfig(stem=4, widths=(8,), blocks=(1,), dropout=0.0)
+    parts = split_faces(little_faces(), 100, 1)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for seed, folder in enumerate(folders, start=1):
+        checkpoint.save(folder, initialised(lambda: FaceCNN(config), seed), config, training={})
+    recipe = replace(FaceRecipe(), config=config, mixup=0.0, taught=1.0)
+    task = FaceTask(recipe, *parts, tmp_path / "pupil", folders)
+    crops = torch.randn(3, 1, 48, 48, generator=step_generator(1))
+    taught = task._taught(crops)
+    opinions = [checkpoint.load(folder)(crops) for folder in folders]
+    for place, name in enumerate(("fer2013", "ferplus")):
+        mean = sum(opinion[name].softmax(1) for opinion in opinions) / 2
+        torch.testing.assert_close(taught[place], mean, atol=2e-2, rtol=0)  # in bfloat16
+    # wholly taught, the labels do not matter
+    losses = []
+    for targets in (task.targets, task.targets.roll(1, dims=2)):
+        task.targets = targets
+        losses.append(task.loss(torch.arange(8), 0.0, step_generator(3)).item())
+    assert losses[0] == losses[1]
+
+
+def test_a_face_may_be_read_with_its_mirror_image():
+    config = FaceCNNConfig(stem=4, widths=(8,), blocks=(1,))
+    plain = FaceCNN(config).eval()
+    both = FaceCNN(replace(config, mirrored=True)).eval()
+    both.load_state_dict(plain.state_dict())
+    crops = torch.randn(3, 1, 48, 48, generator=step_generator(1))
+    torch.testing.assert_close(both.features(crops), both.features(crops.flip(3)))
+    mean = (plain.features(crops) + plain.features(crops.flip(3))) / 2
+    torch.testing.assert_close(both.features(crops), mean)
 
 
 def test_the_recipe_of_a_backbone_writes_a_checkpoint(tmp_path):
