@@ -33,6 +33,8 @@ class FaceAugmentation:
         gamma: Largest |log2| of the exponent on the grey levels.
         blurred: Part of the crops that are shown at half resolution.
         erased: Part of the crops of which a rectangle is hidden.
+        lit: Part of the crops lit from one side, the other one as dark as `DARKEST` of it.
+        noisy: Part of the crops with the noise of a camera in the dark, up to `NOISIEST` levels.
     """
 
     rotation_deg: float = 15.0
@@ -41,6 +43,12 @@ class FaceAugmentation:
     gamma: float = 0.7
     blurred: float = 0.15
     erased: float = 0.4
+    lit: float = 0.0
+    noisy: float = 0.0
+
+
+DARKEST = 0.25
+NOISIEST = 16.0
 
 
 def augment_faces(
@@ -90,6 +98,10 @@ def _seen_otherwise(
     grid = functional.affine_grid(_transforms(len(levels), how, generator), size, False)
     moved = functional.grid_sample(levels, grid, padding_mode="border", align_corners=False)
     moved = _blur_some(moved, how.blurred, generator)
+    if how.lit > 0:
+        moved = _light_some(moved, how.lit, generator)
+    if how.noisy > 0:
+        moved = _disturb_some(moved, how.noisy, generator)
     exponent = 2 ** (how.gamma * (2 * _uniform(len(levels), generator) - 1))
     return 255 * (moved / 255).clamp(1e-3, 1) ** exponent[:, None, None, None]
 
@@ -245,6 +257,25 @@ def _blur_some(crops: Tensor, part: float, generator: torch.Generator) -> Tensor
     small = functional.avg_pool2d(crops[chosen], 2)
     blurred = functional.interpolate(small, crops.shape[2:], mode="bilinear")
     return crops.index_put((chosen,), blurred)
+
+
+def _light_some(crops: Tensor, part: float, generator: torch.Generator) -> Tensor:
+    """Light some of (image, 1, height, width) levels from a side of their own."""
+    images, side = len(crops), crops.shape[-1]
+    angle = 2 * math.pi * _uniform(images, generator)[:, None, None]
+    dark = (1 - DARKEST) * _uniform(images, generator)[:, None, None]
+    along = torch.linspace(-0.5, 0.5, side)
+    way = (angle.cos() * along + angle.sin() * along[:, None]) / math.sqrt(2) + 0.5
+    chosen = (_uniform(images, generator) < part)[:, None, None]
+    return crops * torch.where(chosen, 1 - dark * way, 1.0)[:, None]
+
+
+def _disturb_some(crops: Tensor, part: float, generator: torch.Generator) -> Tensor:
+    """Add noise of each crop's own strength to some of (image, 1, height, width) levels."""
+    images = len(crops)
+    strength = NOISIEST * _uniform(images, generator) * (_uniform(images, generator) < part)
+    noise = torch.randn(crops.shape, generator=generator)
+    return crops + strength[:, None, None, None] * noise
 
 
 def _erase_some(crops: Tensor, part: float, generator: torch.Generator) -> Tensor:

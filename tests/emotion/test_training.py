@@ -336,6 +336,20 @@ def test_mixup_shares_lie_between_nothing_and_all():
     assert np.mean(shares) == pytest.approx(0.5, abs=0.1)
 
 
+def test_light_from_a_side_darkens_and_noise_only_disturbs():
+    from emotion.training.augmentation import DARKEST, _disturb_some, _light_some
+
+    grey = torch.full((64, 1, 48, 48), 128.0)
+    lit = _light_some(grey, 1.0, step_generator(1))
+    assert lit.min() >= 128 * DARKEST - 1e-3
+    assert lit.max() <= 128 + 1e-3
+    assert (lit.flatten(1).std(1) > 1).float().mean() > 0.8
+    noisy = _disturb_some(grey, 0.5, step_generator(2))
+    disturbed = noisy.flatten(1).std(1) > 0
+    assert 0.3 < disturbed.float().mean() < 0.7
+    assert noisy.mean() == pytest.approx(128, abs=0.5)
+
+
 # ----------------------------------------------------------------------------- recipes
 
 
