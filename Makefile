@@ -32,7 +32,7 @@ format: $(INSTALLED_DEV) ## Format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist tests/screenshots
 
 # The first of these that runs and fits; `make PYTHON=… chat` names another.
 $(VENV)/pyvenv.cfg:

@@ -34,6 +34,7 @@ WEIGHTS_FILE = "model.safetensors"
 
 _ARCHITECTURES = {
     "AMFBP": ("emotion.models.deep_fusion", "AMFBPConfig"),
+    "AdaptiveVoice": ("emotion.models.adaptive_voice", "AdaptiveVoiceConfig"),
     "AttentionFBP": ("emotion.models.fusion", "AttentionFBPConfig"),
     "AttentionFCN": ("emotion.models.attention_fcn", "AttentionFCNConfig"),
     "AudioVisualFBP": ("emotion.models.deep_fusion", "AudioVisualFBPConfig"),
@@ -44,6 +45,7 @@ _ARCHITECTURES = {
     "FrameAverage": ("emotion.models.frames", "FrameAverageConfig"),
     "FrameConcat": ("emotion.models.frames", "FrameConcatConfig"),
     "FrameLSTM": ("emotion.models.frames", "FrameLSTMConfig"),
+    "GatedFBP": ("emotion.models.fusion", "GatedFBPConfig"),
     "LearntDecision": ("emotion.models.decision", "LearntDecisionConfig"),
     "MultiLevelFBP": ("emotion.models.multi_level_fbp", "MultiLevelFBPConfig"),
     "SoundNet": ("emotion.models.soundnet", "SoundNetConfig"),

@@ -75,7 +75,8 @@ class Reading:
     Attributes:
         probabilities: Calibrated, sums to 1.
         quality: In [0, 1]: how good the evidence was (size and sharpness of the face, level of the
-            voice above its background), not how sure the model is.
+            voice above its background, and how far the fusion takes it for a face or a voice at
+            all), not how sure the model is.
     """
 
     probabilities: Probabilities

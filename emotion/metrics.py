@@ -13,6 +13,8 @@ from emotion.errors import InputError
 from emotion.labels import EMOTIONS
 
 __all__ = [
+    "accuracy_of_surest",
+    "calibration_error_by_chance",
     "concordance",
     "confusion_matrix",
     "expected_calibration_error",
@@ -146,3 +148,45 @@ def expected_calibration_error(
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(bin_of, right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(wanted))
+
+
+def calibration_error_by_chance(
+    probabilities: npt.ArrayLike, generator: np.random.Generator, draws: int = 100
+) -> float:
+    """ECE to be expected of probabilities that are exactly right, for want of samples.
+
+    With few samples the accuracy of a bin strays from its confidence by chance alone, so ECE is
+    never 0: the mean of it over labels drawn from the probabilities themselves (Vaicenavicius et
+    al., "Evaluating model calibration in classification", AISTATS 2019, section 5, consistency
+    resampling).
+
+    Args:
+        probabilities: (sample, class), rows summing to 1.
+        generator: Source of randomness.
+        draws: How many times all labels are drawn.
+    """
+    said = np.asarray(probabilities, dtype=np.float64)
+    edges = said.cumsum(axis=1)
+    chances = generator.random((draws, len(said), 1)) * edges[:, -1:]
+    drawn = (chances > edges).sum(axis=2)
+    return float(np.mean([expected_calibration_error(labels, said) for labels in drawn]))
+
+
+def accuracy_of_surest(
+    truth: npt.ArrayLike, probabilities: npt.ArrayLike, part: float = 0.5
+) -> float:
+    """WA on that part of the samples whose likeliest class is most probable.
+
+    One point of the risk-coverage curve of El-Yaniv & Wiener, JMLR 11 (2010).
+
+    Args:
+        truth: (sample,) class indices.
+        probabilities: (sample, class).
+        part: In (0, 1]; at least one sample is kept.
+
+    >>> accuracy_of_surest([0, 1], [[0.9, 0.1], [0.6, 0.4]])
+    1.0
+    """
+    wanted, said = np.asarray(truth), np.asarray(probabilities, dtype=np.float64)
+    surest = np.argsort(-said.max(axis=1), kind="stable")[: max(1, int(len(said) * part))]
+    return float((said.argmax(axis=1) == wanted)[surest].mean())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from emotion import checkpoint
-from emotion.calibration import UNCLEAR_BELOW, calibrated_probabilities
+from emotion.calibration import UNCLEAR_BELOW, calibrated_probabilities, evidence
 from emotion.checkpoint import BUNDLED
 from emotion.errors import CheckpointError, InputError
 from emotion.face.detector import FaceDetector
@@ -23,9 +23,10 @@ from emotion.face.extra import has_dlib
 from emotion.face.identity import CheckpointIdentity, DlibIdentity, IdentityNetwork
 from emotion.face.second_opinion import SecondOpinion
 from emotion.face.tracker import FaceFinder
+from emotion.models.adaptive_voice import AdaptiveVoice, VoiceHistory
 from emotion.models.attention_fcn import AttentionFCN
 from emotion.models.face_cnn import FaceCNN, prepare_crops
-from emotion.models.fusion import AttentionFBP
+from emotion.models.fusion import GatedFBP
 from emotion.speech.spectrogram import log_spectrogram
 from emotion.words import WordsModel
 
@@ -64,11 +65,14 @@ class VoiceView:
         feature: (feature,).
         probabilities: (emotion,), calibrated.
         attention: (frequency, time), sums to 1.
+        history: What is known of the speaker's voice now, this utterance included, for the next
+            one; None of a network that hears each utterance alone.
     """
 
     feature: Floats
     probabilities: Floats
     attention: Floats
+    history: VoiceHistory | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,12 @@ class Fusion:
     Attributes:
         probabilities: (emotion,), calibrated.
         frame_weights: (frame,), sums to 1; empty without frames.
+        trust: In the face and in the voice, each in [0, 1]; 0 of what is missing.
     """
 
     probabilities: Floats
     frame_weights: Floats
+    trust: tuple[float, float]
 
 
 class Perception:
@@ -109,8 +115,8 @@ class Perception:
         self.folder = folder
         self.device = device or torch.device("cpu")
         self._face = cast(FaceCNN, self._load("face"))
-        self._voice = cast(AttentionFCN, self._load("voice"))
-        self._fusion = cast(AttentionFBP, self._load("fusion"))
+        self._voice = cast(AttentionFCN | AdaptiveVoice, self._load("voice"))
+        self._fusion = cast(GatedFBP, self._load("fusion"))
         self._recognises_people = identity
         if identity:
             _ = self.identity  # what is missing is said now, not at the first face
@@ -177,25 +183,31 @@ class Perception:
         return FaceView(torch.cat(features).cpu().numpy(), probabilities)
 
     @torch.inference_mode()
-    def voice(self, samples: Floats) -> VoiceView:
+    def voice(self, samples: Floats, history: VoiceHistory | None = None) -> VoiceView:
         """Read one utterance.
 
         Args:
             samples: (sample,) float32 in [-1, 1], mono, 16 kHz.
+            history: What is known of the speaker from earlier utterances; None knows nobody.
         """
         waveform = torch.from_numpy(np.ascontiguousarray(samples, np.float32))[None]
         spectrogram = log_spectrogram(waveform.to(self.device))
+        known = self._known_with(spectrogram, history)
         with self._precision():
-            output = self._voice(spectrogram)
+            output = self._voice(spectrogram, None, *([known] if known else []))
         return VoiceView(
             output.feature[0].float().cpu().numpy(),
             self._calibrated("voice", output.logits)[0],
             output.attention[0].float().cpu().numpy(),
+            known,
         )
 
     @torch.inference_mode()
     def fuse(self, frames: Floats, voice: Floats | None) -> Fusion:
         """Join the frames of an utterance and its voice; either may be missing, not both.
+
+        Where there is nothing to go by but the voice, its own model has the word: it is surer of
+        itself for better reasons than the fusion is without a face.
 
         Args:
             frames: (frame, feature) of the face network; no rows where no face was seen.
@@ -204,12 +216,25 @@ class Perception:
         if not len(frames) and voice is None:
             raise InputError("Expected frames or a voice to fuse, got neither.")
         with self._precision():
-            output = self._fusion(
-                torch.from_numpy(frames)[None].to(self.device) if len(frames) else None,
-                voice=None if voice is None else torch.from_numpy(voice)[None].to(self.device),
-            )
+            heard = None if voice is None else torch.from_numpy(voice)[None].to(self.device)
+            seen = torch.from_numpy(frames)[None].to(self.device) if len(frames) else None
+            output = self._fusion(seen, voice=heard)
         weights = output.frame_attention[0].float().cpu().numpy()
-        return Fusion(self._calibrated("fusion", output.logits)[0], weights[: len(frames)])
+        trust = output.trust.float().cpu().numpy()
+        (went_by,) = evidence(trust).tolist()
+        if went_by == "voice" and heard is not None:
+            probabilities = self._calibrated("voice", self._voice.classify(heard))[0]
+        else:
+            probabilities = self._calibrated("fusion", output.logits, went_by)[0]
+        trusted = float(trust[0, 0]), float(trust[0, 1])
+        return Fusion(probabilities, weights[: len(frames)], trusted)
+
+    def _known_with(self, spectrogram: Tensor, history: VoiceHistory | None) -> VoiceHistory | None:
+        """Add the utterance of a spectrogram (1, frame, bin) to what is known of its speaker."""
+        if not isinstance(self._voice, AdaptiveVoice):
+            return None
+        own = VoiceHistory.of(self._voice.statistics(spectrogram))
+        return own if history is None else history.plus(own)
 
     def _load(self, name: str) -> torch.nn.Module:
         folder = self.folder / name

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from emotion import checkpoint
-from emotion.calibration import UNCLEAR_BELOW, calibrated_probabilities, fit_temperature
+from emotion.calibration import (
+    UNCLEAR_BELOW,
+    calibrated_probabilities,
+    cross_fitted,
+    majority,
+)
 from emotion.corpora.registry import CORPORA
 from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
 from emotion.errors import CheckpointError, CorpusError, InputError
 from emotion.labels import EMOTIONS, Emotion
 from emotion.metrics import (
+    accuracy_of_surest,
+    calibration_error_by_chance,
     confusion_matrix,
     expected_calibration_error,
     macro_f1,
@@ -28,11 +36,27 @@ from emotion.metrics import (
 if TYPE_CHECKING:
     from emotion.corpora.fer2013 import Faces
     from emotion.models.hub import HubFace, HubVoice
+    from emotion.training.histories import Known
+    from emotion.training.paired import PairedViews
 
-__all__ = ["Predictions", "bootstrap_interval", "report", "resampled", "scorable", "score"]
+__all__ = [
+    "Predictions",
+    "adapts",
+    "bootstrap_interval",
+    "by_sex",
+    "report",
+    "resampled",
+    "scorable",
+    "score",
+    "spread",
+    "voice_figures",
+]
 
 RESAMPLES = 1000
 SEED = 1
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""Where the trade of coverage for accuracy is looked at."""
 
 Interval = tuple[float, float]
 
@@ -51,6 +75,10 @@ class Predictions:
     probabilities: npt.NDArray[np.float32]
     groups: npt.NDArray[Any]
 
+    def take(self, kept: npt.NDArray[np.bool_]) -> Predictions:
+        """Keep the samples where a mask (sample,) is true."""
+        return Predictions(self.truth[kept], self.probabilities[kept], self.groups[kept])
+
 
 def score(
     corpus: str,
@@ -63,13 +91,15 @@ def score(
     voice_model: str | None = None,
     face_model: str | None = None,
     labels: Sequence[str] | None = None,
+    seeds: Sequence[Path] = (),
     cache: Path | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint on a corpus.
 
     Args:
         corpus: One of `scorable()`. "paired" pairs FER2013's PublicTest with voices of speakers
-            that the voice model never heard, by label, and scores face, voice and both.
+            that the voice model never heard, by label, and scores face, voice and both;
+            "photographs" sets FER2013's faces into larger pictures and tries the whole face path.
         root: Folder of corpora.
         split: Part of a corpus that has official parts; default the public test parts of FER2013
             and GoEmotions, and all of a corpus of clips.
@@ -81,6 +111,8 @@ def score(
         voice_model: Instead, an audio classifier of transformers: a folder or a hub id.
         face_model: Instead, an image classifier of transformers, likewise.
         labels: What the outputs of that classifier mean, where it does not say so itself.
+        seeds: Checkpoints of the same recipe trained from other seeds; the report then holds the
+            `spread` of all of them.
         cache: Folder for decoded corpora, or None.
 
     Returns:
@@ -109,7 +141,10 @@ def score(
     )
     _check(request)
     scorer = _score_clips if _is_of_clips(request) else _SCORERS.get(corpus, _score_voices)
-    return {"corpus": corpus} | scorer(request)
+    found = {"corpus": corpus} | scorer(request)
+    others = [scorer(replace(request, model=folder)) for folder in seeds]
+    reports = [one.get("fusion", one) for one in (found, *others)]
+    return found | ({"spread": spread(reports)} if others else {})
 
 
 def scorable() -> tuple[str, ...]:
@@ -120,9 +155,10 @@ def scorable() -> tuple[str, ...]:
 def report(predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS) -> dict[str, Any]:
     """Figures of some predictions as plain JSON.
 
-    WA, UAR and macro-F1 with 95 % bootstrap intervals; the calibration error over 15 bins; the part
-    of the samples that is not 'unclear', and WA on these; recall of each emotion; and the confusion
-    (rows true, columns said).
+    WA, UAR and macro-F1 with 95 % bootstrap intervals; the calibration error over 15 bins, and what
+    it would be of exact probabilities for want of samples; WA on the half that is surest; the part
+    of the samples that is not 'unclear', and WA on these, also by other thresholds; recall of each
+    emotion; and the confusion (rows true, columns said).
 
     Args:
         predictions: What was true and said.
@@ -145,7 +181,13 @@ def report(predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS) -> 
         low, high = bootstrap_interval(truth, said, groups, metric, len(kept))
         figures[name] = {"value": _rounded(metric(confusion)), "low": low, "high": high}
     figures["ece"] = _rounded(expected_calibration_error(truth, probabilities))
+    chance = calibration_error_by_chance(probabilities, np.random.default_rng(SEED))
+    figures["ece_by_chance"] = _rounded(chance)
+    figures["wa_of_surest_half"] = _rounded(accuracy_of_surest(truth, probabilities))
     figures |= _when_clear(truth, probabilities)
+    figures["by_threshold"] = {
+        f"{least:g}": _when_clear(truth, probabilities, least) for least in THRESHOLDS
+    }
     by_class = zip(emotions, recalls(confusion), strict=True)
     figures["recall"] = {e: None if np.isnan(r) else _rounded(r) for e, r in by_class}
     return figures | {"emotions": list(emotions), "confusion": confusion.tolist()}
@@ -197,6 +239,48 @@ def resampled(groups: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return group_of if len(found) > 1 else np.arange(len(groups))
 
 
+def by_sex(
+    predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS
+) -> dict[str, dict[str, Any]]:
+    """Figures of the women and of the men among RAVDESS's actors; of other people none.
+
+    Args:
+        predictions: What was true and said; groups such as "ravdess:21", odd numbers being men.
+        emotions: The classes to speak of.
+    """
+    actors = [re.fullmatch(r"ravdess:(\d+)", str(group)) for group in predictions.groups]
+    numbers = np.array([int(found[1]) if found else -1 for found in actors])
+    figures = {}
+    for name, own in (("women", numbers % 2 == 0), ("men", (numbers > 0) & (numbers % 2 == 1))):
+        if own.any():
+            found = report(predictions.take(own), emotions)
+            figures[name] = {key: found[key] for key in _BY_SEX}
+    return figures
+
+
+_BY_SEX = ("samples", "groups", "wa", "uar", "macro_f1", "ece", "ece_by_chance", "recall")
+
+
+def spread(reports: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """How far figures of the same recipe lie apart when it is trained from other seeds.
+
+    Args:
+        reports: Of `report`, one a seed.
+
+    Returns:
+        By figure its values, their mean and the standard deviation of one seed (n - 1).
+    """
+    figures = {}
+    for name in ("wa", "uar", "macro_f1", "ece", "macro_f1_with_thresholds"):
+        each = [found[name] for found in reports if name in found]
+        values = [value["value"] if isinstance(value, dict) else value for value in each]
+        if len(values) > 1:
+            deviation = float(np.std(values, ddof=1))
+            summary = {"mean": _rounded(np.mean(values)), "deviation": _rounded(deviation)}
+            figures[name] = {"values": values} | summary
+    return figures
+
+
 @dataclass(frozen=True)
 class _Request:
     corpus: str
@@ -212,7 +296,7 @@ class _Request:
 
     @property
     def kind(self) -> str:
-        """What the corpus holds: "voices", "faces", "words", "both" or "ratings"."""
+        """What the corpus holds: "voices", "faces", "photographs", "words", "both" or "ratings"."""
         return _KINDS.get(self.corpus, "voices")
 
     def folder(self, part: str) -> Path:
@@ -265,8 +349,9 @@ def _score_faces(request: _Request) -> dict[str, Any]:
     faces = load_faces(request.root, split, request.cache)
     truth = faces.labels
     if request.corpus == "ferplus":  # the majority of those votes that are for one of our seven
-        faces = faces.take(faces.votes.sum(axis=1) > 0)
-        truth = faces.votes.argmax(axis=1)
+        truth, certain = majority(faces.votes)
+        facts |= {"ties_dropped": int((~certain).sum())}
+        faces, truth = faces.take(certain), truth[certain]
     predictions = Predictions(truth, probabilities(faces), np.arange(len(truth)))
     figures = report(predictions, request.emotions)
     return {"split": split, "seen_in_training": split == "Training"} | facts | figures
@@ -338,21 +423,63 @@ def _score_voices(request: _Request) -> dict[str, Any]:
 
     if request.voice_model:
         return _score_hub_voice(request, request.voice_model)
-    model, facts = request.load("voice", "AttentionFCN")
+    model, facts = request.load("voice", "AttentionFCN", "AdaptiveVoice")
     voices = _unseen(_voices(request), facts)
-    logits, _ = voice_outputs(model, voices)
     groups = np.array(voices.speakers)
-    said = calibrated_probabilities(logits, facts["temperature"])
     crossed = bool(set(voices.speakers) & set(facts["held_out_speakers"]))
-    if crossed:
-        said = cross_fitted(logits, voices.labels, groups)
-    figures = report(Predictions(voices.labels, said, groups), request.emotions)
+
+    def probabilities(known: Known) -> npt.NDArray[np.float32]:
+        logits = voice_outputs(model, voices, known=known)[0]
+        if crossed:
+            return cross_fitted(logits, voices.labels, groups)
+        return calibrated_probabilities(logits, facts["temperature"])
+
+    figures = voice_figures(probabilities, voices.labels, groups, adapts(model), request.emotions)
     if request.baseline:
         figures["egemaps_svm"] = _score_baseline(request, facts, voices)
     return {
         "speakers": sorted(set(voices.speakers)),
         "temperature": "fitted on the other speakers" if crossed else "of the checkpoint",
     } | figures
+
+
+def adapts(model: object) -> bool:
+    """Whether a voice model gets to know its speakers."""
+    from emotion.models.adaptive_voice import AdaptiveVoice
+
+    return isinstance(model, AdaptiveVoice)
+
+
+def voice_figures(
+    probabilities: Callable[[Known], npt.NDArray[np.float32]],
+    truth: npt.NDArray[np.int64],
+    speakers: npt.NDArray[Any],
+    adaptive: bool,
+    emotions: Sequence[Emotion] = EMOTIONS,
+) -> dict[str, Any]:
+    """Figures of voices, and of both sexes among RAVDESS's actors.
+
+    A model that gets to know its speakers is scored as it runs, after some of the same speaker's
+    clips, without their labels; and beside that hearing each clip alone, and knowing all of them.
+
+    Args:
+        probabilities: Gives (clip, emotion) by what is known of the speakers.
+        truth: (clip,) index into EMOTIONS.
+        speakers: (clip,) who speaks.
+        adaptive: Whether the model gets to know them.
+        emotions: The classes to speak of.
+    """
+    said = Predictions(truth, probabilities("earlier"), speakers)
+    figures = report(said, emotions)
+    if sexes := by_sex(said, emotions):
+        figures["by_sex"] = sexes
+    for name, known in _HEARD.items() if adaptive else ():
+        own = report(Predictions(truth, probabilities(known), speakers), emotions)
+        figures[name] = {key: own[key] for key in _BY_SEX}
+    return figures
+
+
+_HEARD: dict[str, Known] = {"each_clip_alone": "none", "knowing_all_clips_of_a_speaker": "all"}
 
 
 def _is_of_clips(request: _Request) -> bool:
@@ -385,26 +512,14 @@ def _score_baseline(request: _Request, facts: dict[str, Any], voices: Voices) ->
     classifier = FunctionalsBaseline().fit(egemaps(train.waveforms), train.labels)
     said = np.eye(len(EMOTIONS), dtype=np.float32)[classifier.predict(egemaps(voices.waveforms))]
     figures = report(Predictions(voices.labels, said, np.array(voices.speakers)), request.emotions)
-    sure = ("ece", "clear", "wa_when_clear")  # it says labels, not probabilities
-    return {name: figure for name, figure in figures.items() if name not in sure}
+    return {name: figure for name, figure in figures.items() if name not in _SURENESS}
 
 
-def cross_fitted(
-    logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64], groups: npt.NDArray[Any]
-) -> npt.NDArray[np.float32]:
-    """Probabilities (sample, emotion), the temperature of each group fitted on the other groups.
-
-    For speakers on whom the checkpoint's own temperature was fitted, so that their calibration
-    error is not measured on what it was fitted to.
-    """
-    targets = np.eye(len(EMOTIONS))[truth]
-    said = np.zeros_like(logits)
-    for group in np.unique(groups):
-        own = groups == group
-        others = ~own if not own.all() else own
-        temperature = fit_temperature(logits[others], targets[others])
-        said[own] = calibrated_probabilities(logits[own], temperature)
-    return said
+_SURENESS = (
+    *("ece", "ece_by_chance", "wa_of_surest_half"),
+    *("clear", "wa_when_clear", "by_threshold"),
+)
+"""Figures that mean nothing where labels are said, not probabilities."""
 
 
 def _unseen(voices: Voices, facts: dict[str, Any]) -> Voices:
@@ -452,11 +567,87 @@ def _score_paired(request: _Request) -> dict[str, Any]:
         "pairing": "label-paired",
         "faces": SPLIT,
         "speakers": sorted(set(found.speakers.tolist())),
+        "temperature": "fitted on the other speakers",
         "attention_on_expressive_frames": _rounded(found.attention),
         "expressive_frames": _rounded(found.expressive),
+        "attention_auc": _rounded(found.attention_auc),
     }
     for name, said in found.views.items():
         figures[name] = report(Predictions(found.truth, said, found.speakers), request.emotions)
+    better = max(figures[name]["uar"]["value"] for names in _SINGLE.values() for name in names)
+    figures["fusion_over_better_single"] = _rounded(figures["fusion"]["uar"]["value"] - better)
+    figures["conditions"] = {
+        name: _condition(name, said, found, figures, request.emotions)
+        for name, said in found.conditions.items()
+    }
+    return figures
+
+
+def _condition(
+    name: str,
+    said: npt.NDArray[np.float32],
+    found: PairedViews,
+    figures: dict[str, Any],
+    emotions: Sequence[Emotion],
+) -> dict[str, Any]:
+    """Figures of the fusion where one modality is spoilt, and of the better model of the other."""
+    own = report(Predictions(found.truth, said, found.speakers), emotions)
+    left = "voice" if name.startswith("face") else "face"
+    best = max(_SINGLE[left], key=lambda single: figures[single]["uar"]["value"])
+    over = own["uar"]["value"] - figures[best]["uar"]["value"]
+    kept = {key: own[key] for key in ("wa", "uar", "ece", "ece_by_chance")}
+    return kept | {"single": best, "uar_over_single": _rounded(over)}
+
+
+_SINGLE = {
+    "face": ("fusion_without_voice", "face_head_averaged_over_frames"),
+    "voice": ("fusion_without_face", "voice_head"),
+}
+"""What can be said by one modality alone, with nothing spoilt."""
+
+
+def _score_photographs(request: _Request) -> dict[str, Any]:
+    from emotion.perception import Perception, pick_device
+    from emotion.training.photographs import EVERY, SIDE, photograph_views
+
+    folder = request.model or checkpoint.BUNDLED
+    split = request.split or "PublicTest"
+    perception = Perception(folder, pick_device("auto"))
+    views = photograph_views(perception, request.root, split, request.cache)
+    majorities, certain = majority(views.faces.votes)
+    truths = {
+        "fer2013": (views.faces.labels, np.ones(len(certain), dtype=bool)),
+        "ferplus": (majorities, certain),
+    }
+    everything = np.ones(len(certain), dtype=bool)
+    figures: dict[str, Any] = {
+        "faces": f"FER2013 {split}, one in {EVERY}, enlarged to {SIDE} pixels",
+        "split": split,
+        "detector": type(perception.thorough_detector).__name__,
+        "photographs": len(views.faces),
+        "as_given": _heads(views.as_given, truths, everything, request.emotions),
+    }
+    for name, found in views.found.items():
+        heads = _heads(views.through_path[name], truths, found, request.emotions)
+        figures[name] = {"found": _rounded(found.mean())} | heads
+    return figures
+
+
+def _heads(
+    probabilities: dict[str, npt.NDArray[np.float32]],
+    truths: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]],
+    found: npt.NDArray[np.bool_],
+    emotions: Sequence[Emotion],
+) -> dict[str, Any]:
+    """Figures by head of (found image, emotion) of images of which (image,) were found."""
+    figures = {}
+    for head, said in probabilities.items():
+        truth, certain = truths[head]
+        own = Predictions(truth[found], said, np.arange(len(said))).take(certain[found])
+        if not len(own.truth):
+            continue
+        own_report = report(own, emotions)
+        figures[head] = {key: own_report[key] for key in ("samples", "wa", "uar", "ece")}
     return figures
 
 
@@ -475,6 +666,7 @@ _SCORERS: dict[str, Callable[[_Request], dict[str, Any]]] = {
     "ferplus": _score_faces,
     "goemotions": _score_words,
     "paired": _score_paired,
+    "photographs": _score_photographs,
     "recola": _score_ratings,
 }
 _KINDS = {
@@ -482,15 +674,18 @@ _KINDS = {
     "ferplus": "faces",
     "goemotions": "words",
     "paired": "both",
+    "photographs": "photographs",
     "recola": "ratings",
 }
 
 
 def _when_clear(
-    truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
+    truth: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+    least: float = UNCLEAR_BELOW,
 ) -> dict[str, float | None]:
     """Part of (sample, emotion) probabilities that name an emotion, and how often rightly."""
-    clear = probabilities.max(axis=1) >= UNCLEAR_BELOW
+    clear = probabilities.max(axis=1) >= least
     right = probabilities.argmax(axis=1) == truth
     return {
         "clear": _rounded(clear.mean()),

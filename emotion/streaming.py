@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,8 @@ from emotion.face.speaker import likely_speaker, mouth_motion, mouth_patch, soun
 from emotion.face.tracker import FaceFinder, FaceTracker, TrackedFace
 from emotion.labels import EMOTIONS, Emotion
 from emotion.media import SAMPLE_RATE_HZ, Resampler, next_due_s
-from emotion.perception import Floats, Perception, VoiceView
+from emotion.models.adaptive_voice import VoiceHistory
+from emotion.perception import Floats, Fusion, Perception, VoiceView
 from emotion.speech.vad import Utterance, UtteranceDetector, VadConfig
 
 __all__ = ["FACE_RATE_HZ", "LiveRecognizer"]
@@ -51,6 +52,9 @@ BEFORE_SPEECH_S = 1.0
 SPEAKER_CONFIDENCE = 0.7
 """With less the voice goes to the largest face."""
 
+CROP_STRIDE = 2
+"""Every so many pixels of a face are remembered, to show what was looked at."""
+
 MAX_MOTION_GAP_S = 2.5 / FACE_RATE_HZ
 """Frames further apart do not tell how a mouth moved in between."""
 
@@ -63,6 +67,7 @@ class _FaceFrame:
     probabilities: Floats
     quality: float
     motion: float
+    crop: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass
@@ -81,7 +86,7 @@ class _Person:
         while frame.time_s - self.recent[0].time_s > RECENT_S:
             self.recent.popleft()
         if self.count % self.stride == 0:
-            self.whole.append(frame)
+            self.whole.append(replace(frame, crop=None))
         self.count += 1
         if len(self.whole) > MAX_WHOLE_FRAMES:
             self.whole = self.whole[::2]
@@ -136,6 +141,7 @@ class LiveRecognizer:
         self._waiting: deque[Utterance] = deque()
         self._finished: list[EmotionEstimate] = []
         self._heard_anyone = False
+        self._voices: dict[int | None, VoiceHistory] = {}
 
     def push_frame(self, time_s: float, rgb: npt.NDArray[np.uint8]) -> None:
         """Take in a frame.
@@ -208,6 +214,23 @@ class LiveRecognizer:
         ]
         return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
+    def take_faces(self, person: int, times_s: Sequence[float]) -> list[npt.NDArray[np.uint8]]:
+        """Return small crops (height, width, 3) of a person, each the one nearest to a time.
+
+        Args:
+            person: Id of the tracked face.
+            times_s: Media times; the newest 30 s are remembered.
+
+        Returns:
+            One a time, or none at all where the person is not remembered.
+        """
+        seen = self._people.get(person)
+        kept = [(f.time_s, f.crop) for f in seen.recent if f.crop is not None] if seen else []
+        if not kept:
+            return []
+        taken_s = np.array([time_s for time_s, _ in kept])
+        return [kept[int(np.abs(taken_s - time_s).argmin())][1] for time_s in times_s]
+
     def close(self) -> list[EmotionEstimate]:
         """End the stream: return what is left, or the whole where nobody spoke."""
         if self._resampler is not None:
@@ -234,6 +257,7 @@ class LiveRecognizer:
                 view.probabilities[row],
                 crop_quality(crop, t.face),
                 person.motion(time_s, crop) if len(tracked) > 1 else np.nan,
+                np.ascontiguousarray(crop[::CROP_STRIDE, ::CROP_STRIDE]),
             )
             person.add(frame)
         self._forget(time_s)
@@ -279,15 +303,24 @@ class LiveRecognizer:
 
     def _finish(self, utterance: Utterance) -> None:
         """One estimate a person: the voice goes to the likely speaker, others are face alone."""
-        voice = self._perception.voice(utterance.samples)
         span = utterance.start_s, utterance.end_s
         seen = self._seen(*span)
         speaker = self._speaker(seen, *span)
+        voice = self._heard(speaker, utterance)
         frames = [] if speaker is None else seen[speaker]
         heard = voice, utterance.quality
         self._finished.append(self._estimate(*span, speaker, frames, *heard))
         for person in sorted(seen.keys() - {speaker}):
             self._finished.append(self._estimate(*span, person, seen[person]))
+
+    def _heard(self, speaker: int | None, utterance: Utterance) -> VoiceView:
+        """Hear an utterance against what its speaker sounded like before in this stream."""
+        voice = self._perception.voice(utterance.samples, self._voices.pop(speaker, None))
+        if voice.history is not None:
+            self._voices[speaker] = voice.history  # the newest stands last
+        if len(self._voices) > MAX_PEOPLE:
+            del self._voices[next(iter(self._voices))]
+        return voice
 
     def _speaker(
         self, seen: dict[int, list[_FaceFrame]], start_s: float, end_s: float
@@ -342,16 +375,17 @@ class LiveRecognizer:
             person=person,
             probabilities=probabilities,
             label=label if clear else None,
-            face=self._face_reading(frames, fused.frame_weights),
-            voice=self._voice_reading(voice, voice_quality),
+            face=self._face_reading(frames, fused),
+            voice=self._voice_reading(voice, voice_quality * fused.trust[1]),
             attention=_attention(frames, fused.frame_weights, voice),
         )
 
-    def _face_reading(self, frames: list[_FaceFrame], weights: Floats) -> Reading | None:
+    def _face_reading(self, frames: list[_FaceFrame], fused: Fusion) -> Reading | None:
         if not frames:
             return None
+        weights = fused.frame_weights
         mean = np.average([f.probabilities for f in frames], axis=0, weights=weights)
-        quality = float(np.mean([frame.quality for frame in frames]))
+        quality = float(np.mean([frame.quality for frame in frames])) * fused.trust[0]
         return Reading(as_probabilities(mean, self._emotions), quality)
 
     def _voice_reading(self, voice: VoiceView | None, quality: float) -> Reading | None:

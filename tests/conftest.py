@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 20.0
+SAMPLE_RATE_HZ = 16_000
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,29 @@ def data_root(data_folder):
     if data_folder is None:
         pytest.skip("no corpora in $ATTUNE_DATA nor in ../shared/data")
     return data_folder
+
+
+@pytest.fixture(scope="session")
+def buzz():
+    """Sound that WebRTC takes for a voice: harmonics of 140 Hz, modulated as syllables are."""
+
+    def make(seconds):
+        t = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+        harmonics = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 20))
+        return (0.15 * harmonics * (0.7 + 0.3 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def hush():
+    """Almost silence: noise 80 dB below full scale."""
+
+    def make(seconds, level=1e-4):
+        noise = np.random.default_rng(1).standard_normal(round(seconds * SAMPLE_RATE_HZ))
+        return (level * noise).astype(np.float32)
+
+    return make
 
 
 def peaked(emotion, top=0.7):
@@ -124,6 +148,9 @@ class FakeLive:
     def take_audio(self, start_s, end_s):
         return np.zeros(round((end_s - start_s) * 16000), np.float32)
 
+    def take_faces(self, person, times_s):
+        return [np.zeros((48, 48, 3), np.uint8) for _ in times_s]
+
 
 class FakeRecognizer:
     """Hands out the lives it was given, then fresh ones; words are always neutral."""
@@ -142,6 +169,8 @@ class FakeRecognizer:
 
 
 class FakeTranscriber:
+    rough = False
+
     def __init__(self, *texts, error=None):
         self.texts = list(texts)
         self.error = error
@@ -152,6 +181,11 @@ class FakeTranscriber:
         if self.error is not None:
             raise self.error
         return self.texts.pop(0)
+
+    def listen(self):
+        from integration.transcription import Rolling
+
+        return Rolling(self, every_s=np.inf)
 
     def close(self):
         pass
@@ -210,7 +244,7 @@ def models(clock):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fakes():
     """The stand-ins' classes, for tests that build their own."""
     return {c.__name__: c for c in (FakeLive, FakeRecognizer, FakeTranscriber, FakeResponder)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from emotion.labels import EMOTIONS
 
-__all__ = ["plot_confusions"]
+__all__ = ["plot_confusions", "plot_report"]
 
 ACROSS = 4
 INCHES = 3.0
@@ -41,6 +41,23 @@ def plot_confusions(arena: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=80, metadata={"Software": None})
 
 
+def plot_report(found: dict[str, Any], path: Path) -> None:
+    """Draw every confusion matrix of a report of `emotion.scoring.score` likewise.
+
+    Args:
+        found: The report; reports inside it are drawn too, under their names.
+        path: Where to write it.
+    """
+    title = str(found.get("corpus", found.get("recipe")))
+    plot_confusions({"title": title, "systems": _reports(found, title)}, path)
+
+
+def _reports(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    own = [found | {"system": name}] if "confusion" in found else []
+    inside = [_reports(value, key) for key, value in found.items() if isinstance(value, dict)]
+    return own + [one for several in inside for one in several]
+
+
 def _draw(axes: Any, system: dict[str, Any]) -> None:
     counts = np.array(system["confusion"], dtype=np.float64)
     recalled = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -50,5 +67,6 @@ def _draw(axes: Any, system: dict[str, Any]) -> None:
         text = f"{100 * part:.0f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
     axes.set_title(f"{system['system']}  UAR {100 * system['uar']['value']:.1f} %", fontsize=8)
-    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=60, fontsize=6)
-    axes.set_yticks(range(len(EMOTIONS)), EMOTIONS, fontsize=6)
+    emotions = system.get("emotions", EMOTIONS)
+    axes.set_xticks(range(len(emotions)), emotions, rotation=60, fontsize=6)
+    axes.set_yticks(range(len(emotions)), emotions, fontsize=6)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from emotion.errors import CorpusError
 from emotion.labels import EMOTIONS, Emotion
 
-__all__ = ["EKMAN", "Comments", "load_comments"]
+__all__ = ["EKMAN", "FINE", "Comments", "load_comments"]
 
 PLACES = ("dialogue/goemotions.jsonl.gz", "goemotions.jsonl.gz")
 
@@ -45,6 +46,9 @@ EKMAN: dict[Emotion, tuple[str, ...]] = {
 }
 """The published grouping (`ekman_mapping.json`), joy named happy."""
 
+FINE: tuple[str, ...] = tuple(fine for emotion in EMOTIONS for fine in EKMAN[emotion])
+"""The 27 emotions and neutral, those of one group together."""
+
 
 @dataclass(frozen=True)
 class Comments:
@@ -53,10 +57,12 @@ class Comments:
     Attributes:
         texts: The comments.
         labels: (comment, emotion) bool; a comment may have several.
+        fine: (comment, 28) bool, in the order of FINE.
     """
 
     texts: tuple[str, ...] = field(repr=False)
     labels: npt.NDArray[np.bool_]
+    fine: npt.NDArray[np.bool_]
 
 
 def load_comments(root: Path, split: str) -> Comments:
@@ -68,20 +74,28 @@ def load_comments(root: Path, split: str) -> Comments:
     path = next((root / place for place in PLACES if (root / place).is_file()), None)
     if path is None:
         raise CorpusError(f"Expected {' or '.join(PLACES)} in {root}, found neither.")
-    group = {fine: i for i, emotion in enumerate(EMOTIONS) for fine in EKMAN[emotion]}
     texts: list[str] = []
-    labels: list[list[bool]] = []
+    said: list[list[int]] = []
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for comment in map(json.loads, lines):
                 if comment["split"] == split:
                     turn = comment["turns"][0]
-                    said = {group[fine] for fine in turn["emotion"]}
+                    said.append([FINE.index(fine) for fine in turn["emotion"]])
                     texts.append(turn["text"])
-                    labels.append([i in said for i in range(len(EMOTIONS))])
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
         line = len(texts) + 1
         raise CorpusError(f"Unreadable comment after {line} of {split} in {path}.") from error
     if not texts:
         raise CorpusError(f"Expected comments of the part {split!r} in {path}, found none.")
-    return Comments(tuple(texts), np.array(labels))
+    return Comments(tuple(texts), *_labels(said))
+
+
+def _labels(said: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Emotions (comment, emotion) and fine ones (comment, 28) from the numbers in FINE."""
+    fine = np.zeros((len(said), len(FINE)), dtype=bool)
+    for row, numbers in zip(fine, said, strict=True):
+        row[numbers] = True
+    sizes = [len(EKMAN[emotion]) for emotion in EMOTIONS]
+    begins = np.cumsum([0, *sizes[:-1]])
+    return np.logical_or.reduceat(fine, begins, axis=1), fine

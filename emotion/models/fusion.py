@@ -22,6 +22,8 @@ __all__ = [
     "AttentionFBPConfig",
     "FactorizedBilinearPooling",
     "FusionOutput",
+    "GatedFBP",
+    "GatedFBPConfig",
 ]
 
 
@@ -62,16 +64,35 @@ class AttentionFBPConfig:
             raise ValueError(f"Expected pooling attention or average, got {self.pooling!r}.")
 
 
+@dataclass(frozen=True)
+class GatedFBPConfig(AttentionFBPConfig):
+    """That, with gates.
+
+    Attributes:
+        gate_hidden: Size of the hidden layer of each gate.
+    """
+
+    gate_hidden: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gate_hidden < 1:
+            raise ValueError(f"Expected gates with a hidden layer, got {self}.")
+
+
 class FusionOutput(NamedTuple):
     """What the fusion says of each clip.
 
     Attributes:
         logits: (batch, emotion).
         frame_attention: (batch, frame), summing to 1 a clip, all 0 where no face was seen.
+        trust: (batch, 2) in [0, 1], how far the face and the voice are believed, 0 of what is
+            missing; None of a network without gates.
     """
 
     logits: Tensor
     frame_attention: Tensor
+    trust: Tensor | None = None
 
 
 class FactorizedBilinearPooling(nn.Module):
@@ -213,3 +234,56 @@ class AttentionFBP(nn.Module):
         ):
             if tensor is not None and tuple(tensor.shape) != wanted:
                 raise InputError(f"Expected {name} {wanted}, got shape {tuple(tensor.shape)}.")
+
+
+class GatedFBP(AttentionFBP):
+    """`AttentionFBP` with a gate on each modality: a voice that is noise counts as none.
+
+    g = sigmoid(MLP(x)) is the trust in the pooled face, or in the voice, a gated unit as in Arevalo
+    et al. 2017 (arXiv:1702.01992), but each gate sees its own modality alone, so that a clear voice
+    cannot switch off a clear face. Stretched by a tenth and clipped to [0, 1], as in Louizos et al.
+    2018 (arXiv:1712.01312), eq. 11, it can shut wholly: x' = h x + (1 - h) x_missing.
+    """
+
+    config: GatedFBPConfig
+
+    def __init__(self, config: GatedFBPConfig) -> None:
+        super().__init__(config)
+        self.face_gate = _gate(config.frame_features, config.gate_hidden)
+        self.voice_gate = _gate(config.voice_features, config.gate_hidden)
+
+    def forward(
+        self,
+        frames: Tensor | None,
+        frame_mask: Tensor | None = None,
+        voice: Tensor | None = None,
+        voice_mask: Tensor | None = None,
+    ) -> FusionOutput:
+        """As `AttentionFBP.forward`, on the same shapes, and also how far each is trusted."""
+        self._check(frames, frame_mask, voice, voice_mask)
+        batch = len(frames) if frames is not None else len(voice) if voice is not None else 0
+        face, weights = self._face(frames, frame_mask, batch)
+        heard = self._voice(voice, voice_mask, batch)
+        trust = torch.cat([self.face_gate(face), self.voice_gate(heard)], dim=1).sigmoid()
+        opened = (trust * (1 + 2 * _STRETCH) - _STRETCH).clamp(0, 1)
+        face = self.no_face.lerp(face, opened[:, :1])
+        heard = self.no_voice.lerp(heard, opened[:, 1:])
+        logits = self.scale * self.classify(self.pooling(heard, face))
+        there = self._there(weights, voice, voice_mask)
+        return FusionOutput(logits.float(), weights, trust.float() * there)
+
+    def _there(self, weights: Tensor, voice: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Whether each clip has a face and a voice, (batch, 2), of frame weights (batch, frame)."""
+        seen = weights.sum(dim=1) > 0
+        heard = torch.full_like(seen, voice is not None) if mask is None else mask
+        return torch.stack([seen, heard], dim=1)
+
+
+_STRETCH = 0.1
+
+
+def _gate(features: int, hidden: int) -> nn.Sequential:
+    """(batch, feature) to a logit (batch, 1); at first it lets nearly everything through."""
+    judge = nn.Linear(hidden, 1)
+    nn.init.constant_(judge.bias, 2.0)
+    return nn.Sequential(nn.Linear(features, hidden), nn.Tanh(), judge)

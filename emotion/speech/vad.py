@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,8 @@ __all__ = ["Utterance", "UtteranceDetector", "VadConfig", "voice_quality"]
 FRAME_S = 0.02
 SAMPLES_PER_FRAME = round(SAMPLE_RATE_HZ * FRAME_S)
 MAX_GAP_S = 0.1
+STIR_FRAMES = 4
+STIR_VOICED = 3
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,23 @@ class UtteranceDetector:
         self._open: list[_Frame] = []
         self._silent = 0
         self._noise_level = 1e-4
+        self._newest: deque[bool] = deque(maxlen=STIR_FRAMES)
+        self._voiced_until_s = -np.inf
+
+    @property
+    def judged_s(self) -> float:
+        """Media time up to which whole frames were judged, in seconds."""
+        return round((self._base_s or 0.0) + self._frame_index * FRAME_S, 6)
+
+    @property
+    def stirring(self) -> bool:
+        """Whether a voice is heard just now: 60 ms of the last 80, well before `speaking`."""
+        return sum(self._newest) >= STIR_VOICED
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last voiced frame; infinite before the first."""
+        return max(0.0, round(self.judged_s - self._voiced_until_s, 6))
 
     @property
     def speaking(self) -> bool:
@@ -114,6 +134,13 @@ class UtteranceDetector:
         """Where the utterance under way started, or None."""
         return self._start_s() if self._open else None
 
+    def sound_since(self, first: int) -> npt.NDArray[np.float32]:
+        """Sound of the utterance under way from its sample `first` on, (sample,)."""
+        rest = self._open[first // SAMPLES_PER_FRAME :]
+        if not rest:
+            return np.zeros(0, np.float32)
+        return np.concatenate([frame.samples for frame in rest])[first % SAMPLES_PER_FRAME :]
+
     def push(self, time_s: float, samples: npt.NDArray[np.float32]) -> list[Utterance]:
         """Take in sound and return the utterances it ended.
 
@@ -122,16 +149,29 @@ class UtteranceDetector:
                 MAX_GAP_S, where sound was lost, ends the utterance under way.
             samples: (sample,) float32 in [-1, 1], mono, 16 kHz.
         """
+        return [done for done in self.steps(time_s, samples) if done is not None]
+
+    def steps(self, time_s: float, samples: npt.NDArray[np.float32]) -> Iterator[Utterance | None]:
+        """Take in sound frame by frame: yield after each what it ended, or None.
+
+        Whoever looks at this detector between two steps sees the same whatever the size of the
+        chunks. See `push` for the arguments.
+        """
         lost = self._base_s is not None and time_s - self.now_s > MAX_GAP_S
-        before = self.flush() if lost else []
+        if lost:
+            yield from self.flush()
+            # it still hears the voice of before, and would take the first silence for one
+            self._vad = webrtcvad.Vad(self.config.aggressiveness)
         if lost or self._base_s is None:
             self._base_s, self._frame_index = time_s, 0
             self._rest = np.zeros(0, np.float32)
+            self._newest.clear()
         pending = np.concatenate([self._rest, samples])
         whole = len(pending) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
         self._rest = pending[whole:]
         frames = pending[:whole].reshape(-1, SAMPLES_PER_FRAME)
-        return before + [done for frame in frames if (done := self._step(frame)) is not None]
+        for frame in frames:
+            yield self._step(frame)
 
     def flush(self) -> list[Utterance]:
         """End the utterance under way, as at the end of a file."""
@@ -142,6 +182,9 @@ class UtteranceDetector:
         pcm = (np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16).tobytes()
         frame = _Frame(samples, self._vad.is_speech(pcm, SAMPLE_RATE_HZ))
         self._frame_index += 1
+        self._newest.append(frame.voiced)
+        if frame.voiced:
+            self._voiced_until_s = self.judged_s
         if self._open:
             return self._continue(frame)
         self._before.append(frame)

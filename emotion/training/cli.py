@@ -1,4 +1,4 @@
-"""Commands `attune train`, `attune tune` and `attune score`, and the table of the recipes."""
+"""Commands `attune train`, `tune`, `cross-validate` and `score`, and the table of the recipes."""
 
 from __future__ import annotations
 
@@ -126,7 +126,10 @@ RECIPES: dict[str, RecipeEntry] = {
     "face-resnet50": _backbone("ResNet-50"),
     "face-inception-resnet-v1": _backbone("InceptionResnetV1"),
     "face-inception-v3": _backbone("Inception V3"),
-    "voice": _voice("voice: the bundled attention-based FCN, compact", "VoiceRecipe"),
+    "voice": _voice(
+        "voice: the bundled one, a compact FCN and statistics of the speaker", "AdaptiveVoiceRecipe"
+    ),
+    "voice-fcn": _voice("voice: the compact attention-based FCN alone", "VoiceRecipe"),
     "voice-original": _voice("voice: attention-based FCN in the paper's layout", "voice_original"),
     "voice-torchvision": _voice(
         "voice: attention-based FCN in torchvision's AlexNet layout", "voice_torchvision"
@@ -142,7 +145,7 @@ RECIPES: dict[str, RecipeEntry] = {
         "both: the bundled attention-guided FBP on faces and voices paired by label",
         "emotion.training.recipes:FusionRecipe",
         "emotion.training.fusion:train_fusion",
-        (*_SCHEDULED, "face", "voice"),
+        (*_SCHEDULED, "face", "voice", "temperature_from"),
     ),
     "fbp": _video("clips: attention-guided factorized bilinear pooling (Zhang 2019)"),
     "fbp-average": _video("clips: the same with average pooling over frames"),
@@ -161,19 +164,20 @@ RECIPES: dict[str, RecipeEntry] = {
     "svr-audio": _svr("voice: arousal and valence from eGeMAPS by support vector regression"),
     "svr-video": _svr("face: the same from LBP-TOP"),
     "words": RecipeEntry(
-        "words: logistic regression on GoEmotions",
+        "words: n-grams and a network that reads, on GoEmotions",
         "emotion.training.recipes:WordsRecipe",
         "emotion.training.words:train_words",
-        (),
+        ("epochs", "seed", "resume"),
     ),
 }
 """Every recipe of `attune train`: one entry makes a recipe known to train, tune and compare."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `train`, `tune` and `score` to the parser of `attune`."""
+    """Add `train`, `tune`, `cross-validate` and `score` to the parser of `attune`."""
     _add_train(commands)
     _add_tune(commands)
+    _add_cross_validate(commands)
     _add_score(commands)
 
 
@@ -204,7 +208,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--temperature-from",
         metavar="FOLDER",
         type=Path,
-        help="voice: with nobody held out, a checkpoint of the same recipe to take it from",
+        help="voice, fusion: with nobody held out, a checkpoint of the same recipe to take it from",
     )
     train.add_argument(
         "--teachers",
@@ -246,6 +250,34 @@ def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="go on with the search in --out, as it always does",
     )
     tune.set_defaults(run=_tune)
+
+
+def _add_cross_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    validate = commands.add_parser(
+        "cross-validate",
+        help="score a voice recipe on everybody, each left out of training once",
+        description="Train a recipe of the voice once a fold without the fold's speakers, and "
+        "score it on them. The figures are the recipe's, not those of any weights. What was "
+        "trained is kept in --out: when killed, the same command goes on.",
+    )
+    known = tuple(name for name, entry in RECIPES.items() if entry.options == _VOICE)
+    validate.add_argument("recipe", choices=known, metavar="RECIPE", help=", ".join(known))
+    add_corpora(validate)
+    validate.add_argument("--out", metavar="FOLDER", type=Path, help="default: runs/cv-RECIPE")
+    validate.add_argument(
+        "--folds", metavar="N", type=int, default=6, help="of speakers (default: 6)"
+    )
+    validate.add_argument(
+        "--seeds", metavar="N,…", type=names, default=("1",), help="train from each of them"
+    )
+    validate.add_argument("--corpora", metavar="NAME,…", type=names, help="of the recipe")
+    validate.add_argument("--epochs", type=int, help="instead of the recipe's, for a trial")
+    validate.add_argument(
+        "--resume", action="store_true", help="go on with what is in --out, as it always does"
+    )
+    validate.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON")
+    validate.add_argument("--plot", metavar="FILE", type=Path, help="draw the confusions as PNG")
+    validate.set_defaults(run=_cross_validate)
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -290,8 +322,8 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     score.add_argument(
         "corpus",
         metavar="CORPUS",
-        help="a corpus with sound (see `attune corpora`), fer2013, ferplus, goemotions, recola or "
-        "paired (label-paired faces and voices)",
+        help="a corpus with sound (see `attune corpora`), fer2013, ferplus, goemotions, recola, "
+        "paired (label-paired faces and voices) or photographs (the whole face path)",
     )
     add_corpora(score)
     score.add_argument("--split", metavar="NAME", help="one of the corpus's official parts")
@@ -316,7 +348,14 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=names,
         help="what the outputs of that classifier mean, where it does not say",
     )
+    score.add_argument(
+        "--seeds",
+        metavar="FOLDER,…",
+        type=names,
+        help="the same recipe trained from other seeds: the report says how far they lie apart",
+    )
     score.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON")
+    score.add_argument("--plot", metavar="FILE", type=Path, help="draw the confusions as PNG")
     score.set_defaults(run=_score)
 
 
@@ -332,6 +371,27 @@ def _train(args: argparse.Namespace) -> int:
     entry.train_with()(recipe, root, out, **_arguments(args))
     if is_main_process():
         print(f"{out}: trained by the recipe {args.recipe}")
+    return 0
+
+
+def _cross_validate(args: argparse.Namespace) -> int:
+    from emotion.corpora.archive import default_cache
+    from emotion.training.cross_validation import cross_validate
+
+    if not all(seed.isdecimal() for seed in args.seeds):
+        raise InputError(f"Expected whole numbers as seeds, got {','.join(args.seeds)}.")
+    _check_epochs(args)
+    _check_written(args)
+    recipe = RECIPES[args.recipe].load(args.recipe, **_given(args, ("epochs", "corpora")))
+    found = cross_validate(
+        recipe,
+        corpora_root(args),
+        _out_folder(args, "cv-"),
+        folds=args.folds,
+        seeds=tuple(map(int, args.seeds)),
+        cache=args.cache or default_cache(),
+    )
+    _show(found | {"recipe": args.recipe}, args)
     return 0
 
 
@@ -410,8 +470,18 @@ def _check_options(args: argparse.Namespace) -> None:
         if name not in taken:
             flag = name.replace("_", "-")
             raise InputError(f"Expected no --{flag} for {args.recipe}, got {value}.")
+    _check_epochs(args)
+
+
+def _check_epochs(args: argparse.Namespace) -> None:
     if args.epochs is not None and args.epochs < 1:
         raise InputError(f"Expected at least one epoch, got {args.epochs}.")
+
+
+def _check_written(args: argparse.Namespace) -> None:
+    for path in (args.json, args.plot):
+        if path:
+            check_writable(path)
 
 
 def _given(args: argparse.Namespace, options: tuple[str, ...]) -> dict[str, Any]:
@@ -445,8 +515,7 @@ def _score(args: argparse.Namespace) -> int:
     from emotion.corpora.archive import default_cache
     from emotion.scoring import score
 
-    if args.json:
-        check_writable(args.json)
+    _check_written(args)
     found = score(
         args.corpus,
         corpora_root(args),
@@ -457,12 +526,22 @@ def _score(args: argparse.Namespace) -> int:
         voice_model=args.voice_model,
         face_model=args.face_model,
         labels=args.labels,
+        seeds=tuple(map(Path, args.seeds or ())),
         cache=args.cache or default_cache(),
     )
+    _show(found, args)
+    return 0
+
+
+def _show(found: dict[str, Any], args: argparse.Namespace) -> None:
+    """Print a report, and write what else was asked for."""
     print("\n".join(_lines(found)))
     if args.json:
         args.json.write_text(json.dumps(found, indent=2) + "\n")
-    return 0
+    if args.plot:
+        from emotion.comparison.plots import plot_report
+
+        plot_report(found, args.plot)
 
 
 def _lines(found: dict[str, Any], indent: str = "") -> list[str]:
@@ -471,9 +550,11 @@ def _lines(found: dict[str, Any], indent: str = "") -> list[str]:
     for name, value in found.items():
         if isinstance(value, dict) and "low" in value:
             lines.append(f"{indent}{name:<12} {_interval(name, **value)}")
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and name != "by_threshold":
             lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
-        elif name not in ("confusion", "emotions"):
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [f"{indent}{name}", *(f"{indent}  {row}" for row in value)]
+        elif name not in ("confusion", "emotions", "by_threshold"):
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
             lines.append(f"{indent}{name:<12} {shown}")
     return lines

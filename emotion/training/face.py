@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from emotion import checkpoint
-from emotion.calibration import fit_temperature
+from emotion.calibration import fit_temperature, majority
 from emotion.corpora.fer2013 import Faces, load_faces
 from emotion.errors import CheckpointError
 from emotion.labels import EMOTIONS
@@ -194,7 +194,7 @@ class FaceTask:
         labels = np.eye(len(EMOTIONS))[self.held_out.labels]
         temperatures = {
             "fer2013": fit_temperature(logits["fer2013"], labels),
-            "ferplus": fit_temperature(logits["ferplus"], self.held_out.votes),
+            "ferplus": _majority_temperature(logits["ferplus"], self.held_out.votes),
         }
         accuracy = float((logits["fer2013"].argmax(1) == self.held_out.labels).mean())
         facts = self.facts | {
@@ -265,6 +265,12 @@ class FaceBackboneTask:
         facts["temperature"] = {"fer2013": temperature}
         checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
         return {"held-out accuracy": accuracy}
+
+
+def _majority_temperature(logits: Any, votes: Any) -> float:
+    """Temperature of (image, emotion) logits by which a probability is the chance to be right."""
+    labels, certain = majority(votes)
+    return fit_temperature(logits[certain], np.eye(len(EMOTIONS))[labels[certain]])
 
 
 def _shuffled(examples: int, batch: int, generator: torch.Generator) -> list[Tensor]:

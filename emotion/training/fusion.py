@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from emotion import checkpoint
-from emotion.calibration import fit_temperature
+from emotion.calibration import EVIDENCE, fit_temperature
 from emotion.corpora.fer2013 import Faces, load_faces
-from emotion.corpora.speech import load_voices
+from emotion.corpora.speech import Voices, load_voices
 from emotion.labels import EMOTIONS
+from emotion.metrics import confusion_matrix, unweighted_average_recall
 from emotion.models.face_cnn import CROP_SIDE, standardise
-from emotion.models.fusion import AttentionFBP, FusionOutput
+from emotion.models.fusion import FusionOutput, GatedFBP
 from emotion.training.augmentation import FaceAugmentation, augment_faces
 from emotion.training.face import split_faces
 from emotion.training.loop import Figures, device_of, fit, initialised, step_generator
 from emotion.training.losses import cross_entropy, smoothed
 from emotion.training.recipes import FusionRecipe
+from emotion.training.spoiling import blurred, coloured_noise, noise_pictures, noisy
 from emotion.training.voice import voice_outputs
 
 __all__ = [
@@ -29,12 +33,22 @@ __all__ = [
     "PairedClips",
     "Photographs",
     "VoicePool",
+    "alone",
     "encode_photographs",
+    "encode_voices",
+    "face_features",
     "make_clips",
     "train_fusion",
+    "untouched",
 ]
 
 NEUTRAL = EMOTIONS.index("neutral")
+
+CALIBRATION_CLIPS = 5
+"""Clips a voice on which the temperatures are fitted."""
+
+BLURS = (3.0, 4.5, 6.0)
+"""Deviations in pixels of the Gaussians that blur a face of 48 x 48 pixels."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +59,50 @@ class Photographs:
         views: (view, image, feature), the same photograph changed in several ways.
         blurred: (image, feature), each blurred until little is left to see.
         labels: (image,).
+        spoilt: (picture, feature), black pictures and noise, in which there is no face.
     """
 
     views: Tensor
     blurred: Tensor
     labels: Tensor
+    spoilt: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     def take(self, chosen: Tensor) -> Photographs:
         """Pick the photographs at `chosen`, indices (photo,) or a mask (image,)."""
-        return Photographs(self.views[:, chosen], self.blurred[chosen], self.labels[chosen])
+        kept = (self.views[:, chosen], self.blurred[chosen], self.labels[chosen])
+        return Photographs(*kept, self.spoilt)
 
 
 @dataclass(frozen=True)
 class VoicePool:
-    """Features (clip, feature) and labels (clip,) of voices, and how far each may be moved."""
+    """Features of voices.
+
+    Attributes:
+        features: (clip, feature).
+        labels: (clip,).
+        reach: How far each may be moved towards another one.
+        noisy: (view, clip, feature), the same voices in noise.
+        spoilt: (sound, feature), silence and noise without a voice.
+    """
 
     features: Tensor
     labels: Tensor
     reach: float = 0.0
+    noisy: Tensor = field(default_factory=lambda: torch.zeros(0))
+    spoilt: Tensor = field(default_factory=lambda: torch.zeros(0))
 
-    def draw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(
+        self, labels: Tensor, generator: torch.Generator, in_noise: Tensor | None = None
+    ) -> Tensor:
         """Pick a voice (clip, feature) of each label (clip,), moved towards another of any label.
 
-        The part of the way is uniform in [0, reach].
+        The part of the way is uniform in [0, reach]; those of `in_noise` (clip,) bool are noisy.
         """
-        chosen = self.features[_one_of_each(self.labels, labels, generator)]
+        index = _one_of_each(self.labels, labels, generator)
+        chosen = self.features[index]
+        if in_noise is not None and in_noise.any():
+            view = torch.randint(len(self.noisy), (len(labels),), generator=generator)
+            chosen = torch.where(in_noise[:, None], self.noisy[view, index], chosen)
         others = torch.randint(len(self.labels), (len(labels),), generator=generator)
         part = self.reach * torch.rand(len(labels), 1, generator=generator)
         return chosen.lerp(self.features[others], part)
@@ -86,6 +119,8 @@ class PairedClips:
         voice: (clip, feature).
         voice_mask: (clip,) bool.
         labels: (clip,).
+        trust: (clip, 2), how far the face and the voice deserve trust: 1 as they are, 0 where they
+            say nothing, nan where that is not told, as of a voice in noise.
     """
 
     frames: Tensor
@@ -94,6 +129,7 @@ class PairedClips:
     voice: Tensor
     voice_mask: Tensor
     labels: Tensor
+    trust: Tensor
 
 
 def train_fusion(
@@ -104,8 +140,9 @@ def train_fusion(
     face: Path,
     voice: Path,
     cache: Path | None,
+    temperature_from: Path | None = None,
     resume: bool = False,
-) -> AttentionFBP:
+) -> GatedFBP:
     """Train on the faces that `face` held out and the voices that `voice` was trained on.
 
     Args:
@@ -113,17 +150,25 @@ def train_fusion(
         root: Folder of corpora.
         out: Folder of the checkpoint.
         face: Checkpoint of the face model.
-        voice: Checkpoint of the voice model.
+        voice: Checkpoint of the voice model. Temperatures are fitted on speakers it held out.
         cache: Folder for decoded corpora, or None.
+        temperature_from: Where it held nobody out, a fusion of the same recipe over a voice model
+            that did, whose temperatures are taken over, and how well voices are known there.
         resume: Go on where a killed training stopped.
     """
-    seen = checkpoint.read(face).training
-    faces = load_faces(root, "Training", cache)
-    _, held_out = split_faces(faces, seen["held_out_per_thousand"], seen.get("split_seed", 1))
-    photographs = encode_photographs(checkpoint.load(face), held_out, recipe)
-    facts = checkpoint.read(voice).training
-    voices = encode_voices(voice, root, facts["corpora"], facts["speakers"], cache)
-    task = FusionTask(recipe, photographs, voices, checkpoint.load(voice).classify, out)
+    photographs = _photographs(recipe, face, root, cache)
+    facts, encoder = checkpoint.read(voice).training, checkpoint.load(voice)
+    heard = load_voices(root, facts["corpora"], cache)
+    unheard = heard.of(facts["held_out_speakers"])
+    known = {} if temperature_from is None else checkpoint.read(temperature_from).training
+    if len(unheard):
+        pool = _as_they_are(encoder, unheard)
+        known = {"voice_accuracy": _uar(pool, encoder.classify)}
+    voices = encode_voices(encoder, heard.of(facts["speakers"]), recipe)
+    recipe = _fitted(recipe, photographs, voices, known)
+    task = FusionTask(recipe, photographs, voices, encoder.classify, out)
+    task.unheard = (pool, unheard.speakers) if len(unheard) else None
+    task.temperature = known.get("temperature")
     task.facts |= {
         "encoders": {"face": checkpoint.digest(face), "voice": checkpoint.digest(voice)},
         "corpora": ["fer2013 Training (held-out part)", *facts["corpora"]],
@@ -131,8 +176,37 @@ def train_fusion(
         "held_out_speakers": facts["held_out_speakers"],
     }
     fit(task, recipe.schedule, out, resume=resume)
-    model: AttentionFBP = checkpoint.load(out)
+    model: GatedFBP = checkpoint.load(out)
     return model
+
+
+def _photographs(recipe: FusionRecipe, face: Path, root: Path, cache: Path | None) -> Photographs:
+    """Features of the faces that the face model in that folder held out."""
+    seen = checkpoint.read(face).training
+    faces = load_faces(root, "Training", cache)
+    _, held_out = split_faces(faces, seen["held_out_per_thousand"], seen.get("split_seed", 1))
+    return encode_photographs(checkpoint.load(face), held_out, recipe)
+
+
+def _fitted(
+    recipe: FusionRecipe, photographs: Photographs, voices: VoicePool, known: Mapping[str, Any]
+) -> FusionRecipe:
+    """Fit a recipe to the sizes of the features, and to how well voices are known unheard."""
+    config = replace(
+        recipe.config,
+        frame_features=photographs.views.shape[-1],
+        voice_features=voices.features.shape[-1],
+    )
+    accuracy = known.get("voice_accuracy", recipe.voice_accuracy)
+    return replace(recipe, config=config, voice_accuracy=accuracy)
+
+
+@torch.inference_mode()
+def _uar(voices: VoicePool, head: nn.Module) -> float:
+    """Mean recall of what the voice model itself says of voices."""
+    said = head(voices.features).argmax(1)
+    confusion = confusion_matrix(voices.labels.numpy(), said.numpy())
+    return round(unweighted_average_recall(confusion), 4)
 
 
 class FusionTask:
@@ -147,21 +221,24 @@ class FusionTask:
         out: Path,
     ) -> None:
         self.recipe, self.out = recipe, out
+        self.temperature: dict[str, float] | None = None
+        self.unheard: tuple[VoicePool, tuple[str, ...]] | None = None
         generator = step_generator(recipe.schedule.seed, 3)
         kept = torch.rand(len(photographs.labels), generator=generator) * 100 < recipe.calibration
         self.calibration, self.photographs = photographs.take(kept), photographs.take(~kept)
         reach = fit_reach(voices, voice_head, recipe.voice_accuracy, generator)
-        self.voices = VoicePool(voices.features, voices.labels, reach)
+        self.voices = replace(voices, reach=reach)
         self.facts: dict[str, Any] = {
             "recipe": "fusion",
             "pairing": "label-paired: faces and voices share nothing but their label",
             "seed": recipe.schedule.seed,
+            "voice_accuracy": recipe.voice_accuracy,
             "voice_reach": round(reach, 3),
         }
         self.model: nn.Module = initialised(self._fresh, recipe.schedule.seed)
 
-    def _fresh(self) -> AttentionFBP:
-        model = AttentionFBP(self.recipe.config)
+    def _fresh(self) -> GatedFBP:
+        model = GatedFBP(self.recipe.config)
         faces = self.photographs.views.flatten(0, 1)
         model.frame_mean.copy_(faces.mean(0))
         model.frame_deviation.copy_(faces.std(0).clamp_min(1e-3))
@@ -176,24 +253,48 @@ class FusionTask:
         return list(torch.split(shuffled[: len(labels) // batch * batch], batch))
 
     def loss(self, indices: Tensor, progress: float, generator: torch.Generator) -> Tensor:
-        """Cross-entropy on fresh clips of the labels (clip,), some without face or voice."""
+        """Cross-entropy on fresh clips of the labels (clip,), and of the attention they get."""
         clips = make_clips(self.recipe, self.photographs, self.voices, indices, generator)
-        targets = smoothed(clips.labels, self.recipe.smoothing)
-        return cross_entropy(_logits(self.model, clips), targets.to(device_of(self.model)))
+        device = device_of(self.model)
+        targets = smoothed(clips.labels, self.recipe.smoothing).to(device)
+        said = _said(self.model, clips)
+        seen = _attention_loss(said.frame_attention, clips.expressive.to(device))
+        trusted = _trust_loss(said.trust, clips.trust.to(device))
+        aside = self.recipe.attention * seen + self.recipe.trust * trusted
+        return cross_entropy(said.logits, targets) + aside
 
+    @torch.inference_mode()
     def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
-        """Fit the temperature on clips of the faces kept back and write the checkpoint."""
-        generator = step_generator(self.recipe.schedule.seed, 4)
-        labels = torch.arange(2100) % len(EMOTIONS)
-        clips = make_clips(self.recipe, self.calibration, self.voices, labels, generator)
-        with torch.inference_mode():
-            logits = _logits(averaged, clips).cpu()
-        targets = nn.functional.one_hot(labels, len(EMOTIONS))
-        temperature = fit_temperature(logits.numpy(), targets.numpy())
-        accuracy = (logits.argmax(1) == labels).float().mean().item()
-        facts = self.facts | {"epochs": epoch + 1, "temperature": temperature}
+        """Fit the temperatures on clips of the faces kept back and write the checkpoint."""
+        clips, speakers = self._unknown_clips()
+        logits = {name: _said(averaged, alone(clips, name)).logits.cpu() for name in EVIDENCE}
+        accuracy = (logits["both"].argmax(1) == clips.labels).float().mean().item()
+        everybody = np.ones(len(speakers), dtype=bool)
+        facts = self.facts | {"epochs": epoch + 1, "calibration_accuracy": round(accuracy, 4)}
+        facts["temperature"] = self.temperature or _temperatures(logits, clips.labels, everybody)
+        facts["temperature_without"] = {
+            speaker: _temperatures(logits, clips.labels, speakers != speaker)
+            for speaker in sorted(set(speakers.tolist()) - {""})
+        }
         checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
         return {"calibration accuracy": accuracy}
+
+    def _unknown_clips(self) -> tuple[PairedClips, npt.NDArray[np.str_]]:
+        """Clips of faces kept back and, where there are, of voices the encoder never heard.
+
+        Also who speaks, (clip,); "" of voices that it knows, moved as in training.
+        """
+        recipe = untouched(self.recipe)
+        generator = step_generator(recipe.schedule.seed, 4)
+        if self.unheard is None:
+            labels = torch.arange(2100) % len(EMOTIONS)
+            clips = make_clips(recipe, self.calibration, self.voices, labels, generator)
+            return clips, np.full(len(labels), "")
+        pool, speakers = self.unheard
+        index = torch.arange(len(pool.labels)).repeat(CALIBRATION_CLIPS)
+        labels = pool.labels[index]
+        clips = make_clips(recipe, self.calibration, pool, labels, generator)
+        return replace(clips, voice=pool.features[index]), np.array(speakers)[index.numpy()]
 
 
 def make_clips(
@@ -211,36 +312,166 @@ def make_clips(
     )
     lengths = torch.tensor([len(f) for f, _ in parts])
     mask = torch.arange(frames.shape[1]) < lengths[:, None]
-    chance = torch.rand(len(labels), generator=generator)
-    mask &= (chance >= recipe.no_face)[:, None]
-    voice_mask = chance < 1 - recipe.no_voice
-    voice = voices.draw(labels, generator)
-    return PairedClips(frames, mask, expressive & mask, voice, voice_mask, labels)
+    fate = _Fate.draw(recipe, len(labels), generator)
+    mask &= ~fate.no_face[:, None]
+    voice = voices.draw(labels, generator, fate.noisy_voice)
+    if fate.spoilt_face.any():
+        frames[fate.spoilt_face] = _nothing_to_see(photographs, frames[fate.spoilt_face], generator)
+        expressive[fate.spoilt_face] = False
+    if fate.spoilt_voice.any():
+        voice[fate.spoilt_voice] = _any_of(voices.spoilt, voice[fate.spoilt_voice], generator)
+    return PairedClips(frames, mask, expressive & mask, voice, ~fate.no_voice, labels, fate.trust)
+
+
+def untouched(recipe: FusionRecipe) -> FusionRecipe:
+    """Change a recipe so that of its clips nothing is missing or spoilt."""
+    return replace(
+        recipe, no_face=0.0, no_voice=0.0, spoilt_face=0.0, spoilt_voice=0.0, noisy_voice=0.0
+    )
+
+
+def alone(clips: PairedClips, name: str) -> PairedClips:
+    """Keep the "face" or the "voice" of clips alone, or "both"."""
+    if name == "voice":
+        return replace(clips, frame_mask=torch.zeros_like(clips.frame_mask))
+    return replace(clips, voice_mask=clips.voice_mask & (name == "both"))
+
+
+def _temperatures(
+    logits: Mapping[str, Tensor], labels: Tensor, kept: npt.NDArray[np.bool_]
+) -> dict[str, float]:
+    """Temperatures by the evidence, of logits (clip, emotion) of the clips kept (clip,)."""
+    chosen = kept if kept.any() else ~kept  # nobody else: a single speaker is fitted on himself
+    targets = nn.functional.one_hot(labels, len(EMOTIONS)).numpy()[chosen]
+    return {name: fit_temperature(own.numpy()[chosen], targets) for name, own in logits.items()}
+
+
+@dataclass(frozen=True)
+class _Fate:
+    """What is done to clips, each (clip,) bool; never to face and voice of one clip."""
+
+    no_face: Tensor
+    spoilt_face: Tensor
+    no_voice: Tensor
+    spoilt_voice: Tensor
+    noisy_voice: Tensor
+
+    @classmethod
+    def draw(cls, recipe: FusionRecipe, clips: int, generator: torch.Generator) -> _Fate:
+        chance, noise = torch.rand(2, clips, generator=generator)
+        edges = torch.tensor([recipe.no_face, recipe.spoilt_face, recipe.no_voice]).cumsum(0)
+        which = torch.bucketize(
+            chance, torch.cat([edges, edges[-1:] + recipe.spoilt_voice]), right=True
+        )
+        no_face, spoilt_face, no_voice, spoilt_voice = (which == kind for kind in range(4))
+        noisy_voice = ~no_voice & ~spoilt_voice & (noise < recipe.noisy_voice)
+        return cls(no_face, spoilt_face, no_voice, spoilt_voice, noisy_voice)
+
+    @property
+    def trust(self) -> Tensor:
+        """(clip, 2) as in `PairedClips`."""
+        face = (~self.spoilt_face).float().masked_fill(self.no_face, torch.nan)
+        voice = (~self.spoilt_voice).float()
+        voice = voice.masked_fill(self.no_voice | self.noisy_voice, torch.nan)
+        return torch.stack([face, voice], dim=1)
+
+
+def _nothing_to_see(photographs: Photographs, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Frames (clip, frame, feature): all of a clip blurred, or none a face."""
+    noise = _any_of(photographs.spoilt, like, generator)
+    faint = _any_of(photographs.blurred, like, generator)
+    return torch.where(torch.rand(len(like), 1, 1, generator=generator) < 0.5, noise, faint)
 
 
 @torch.inference_mode()
 def encode_photographs(model: nn.Module, faces: Faces, recipe: FusionRecipe) -> Photographs:
-    """Features of faces as they are, slightly changed, and blurred."""
+    """Features of faces as they are, slightly changed, and blurred; and of pictures of nobody."""
     levels = torch.from_numpy(faces.images)[:, None].float()
     generator = step_generator(recipe.schedule.seed, 5)
     mild = FaceAugmentation(rotation_deg=8.0, shift=0.04, zoom=(0.9, 1.06), blurred=0, erased=0)
     views = [standardise(levels)] + [
         augment_faces(levels, CROP_SIDE, mild, generator) for _ in range(recipe.views - 1)
     ]
-    small = nn.functional.avg_pool2d(levels, 8)
-    blurred = standardise(nn.functional.interpolate(small, (CROP_SIDE, CROP_SIDE), mode="bilinear"))
-    features = [_features(model, crops) for crops in (*views, blurred)]
+    features = [face_features(model, crops) for crops in (*views, _blurred(levels, generator))]
     labels = torch.from_numpy(faces.labels)
-    return Photographs(torch.stack(features[:-1]), features[-1], labels)
+    spoilt = face_features(model, standardise(_nobody(levels, recipe.spoilt, generator)))
+    return Photographs(torch.stack(features[:-1]), features[-1], labels, spoilt)
 
 
-def encode_voices(
-    folder: Path, root: Path, corpora: Sequence[str], speakers: Collection[str], cache: Path | None
-) -> VoicePool:
-    """Features by the voice model in `folder` of whole clips of some speakers."""
-    voices = load_voices(root, corpora, cache).of(list(speakers))
-    _, features = voice_outputs(checkpoint.load(folder), voices)
+def _blurred(levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Crops (image, 1, height, width) blurred one by one until little is left to see."""
+    by = [blurred(levels, deviation) for deviation in BLURS]
+    by.append(_small_and_back(levels))
+    chosen = torch.randint(len(by), (len(levels),), generator=generator)
+    return standardise(torch.stack(by)[chosen, torch.arange(len(levels))])
+
+
+def _small_and_back(levels: Tensor) -> Tensor:
+    """Reduce (image, 1, height, width) eightfold, and enlarge it again."""
+    small = nn.functional.avg_pool2d(levels, 8)
+    return nn.functional.interpolate(small, levels.shape[2:], mode="bilinear")
+
+
+def _nobody(levels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Pictures (picture, 1, height, width): a third black, the others noise, over faces or not."""
+    noise = noise_pictures(count, levels.shape[-1], generator)
+    faint = torch.linspace(0, 0.3, count)[torch.randperm(count, generator=generator)]
+    coarse = nn.functional.interpolate(nn.functional.avg_pool2d(noise, 4), noise.shape[2:])
+    noise[::2] = coarse[::2]
+    faces = levels[torch.randint(len(levels), (count,), generator=generator)]
+    pictures = noise.lerp(faces, faint[:, None, None, None])
+    pictures[::3] = 0
+    return pictures
+
+
+@torch.inference_mode()
+def encode_voices(model: nn.Module, voices: Voices, recipe: FusionRecipe) -> VoicePool:
+    """Features by a voice model of whole clips, as they are and in noise; and of noise alone."""
+    generator = step_generator(recipe.schedule.seed, 6)
+    noisy_views = [
+        voice_outputs(model, _in_noise(voices, generator), known="earlier")[1]
+        for _ in range(recipe.noisy_views)
+    ]
+    spoilt = [
+        voice_outputs(model, _no_voices(voices, recipe.spoilt // 2, generator), known=known)[1]
+        for known in ("none", "earlier")
+    ]
+    return replace(
+        _as_they_are(model, voices),
+        noisy=torch.from_numpy(np.stack(noisy_views)) if noisy_views else torch.zeros(0),
+        spoilt=torch.from_numpy(np.concatenate(spoilt)),
+    )
+
+
+def _as_they_are(model: nn.Module, voices: Voices) -> VoicePool:
+    """Features by a voice model of whole clips, each heard after some of its speaker's others."""
+    _, features = voice_outputs(model, voices, known="earlier")
     return VoicePool(torch.from_numpy(features), torch.from_numpy(voices.labels))
+
+
+def _in_noise(voices: Voices, generator: torch.Generator) -> Voices:
+    """Put the clips into noise of any colour, from 25 dB under the voice to as loud."""
+    draws = torch.rand(len(voices), 2, generator=generator).tolist()
+    waveforms = [
+        noisy(waveform, 25 * level, -6 * slope, generator)
+        for waveform, (level, slope) in zip(voices.waveforms, draws, strict=True)
+    ]
+    return replace(voices, waveforms=tuple(waveforms))
+
+
+def _no_voices(voices: Voices, count: int, generator: torch.Generator) -> Voices:
+    """Make sounds as long as some clips: noise, or nothing; a third hide a voice far under it."""
+    chosen = torch.randint(len(voices), (count,), generator=generator).tolist()
+    draws = torch.rand(count, 3, generator=generator).tolist()
+    sounds = []
+    for number, (index, (level, slope, under)) in enumerate(zip(chosen, draws, strict=True)):
+        own = voices.waveforms[index]
+        if number % 3 == 0:
+            sounds.append(noisy(own, -10 - 15 * under, -6 * slope, generator))
+        else:
+            loudness = np.float32(0 if number % 10 == 1 else 10 ** (-0.5 - 3.5 * level))
+            sounds.append(loudness * coloured_noise(len(own), -6 * slope, generator))
+    return Voices(tuple(voices.clips[i] for i in chosen), tuple(sounds))
 
 
 @torch.inference_mode()
@@ -261,11 +492,25 @@ def fit_reach(
     return (low + high) / 2
 
 
-def _logits(model: nn.Module, clips: PairedClips) -> Tensor:
-    """Logits (clip, emotion), on the model's device."""
+def _said(model: nn.Module, clips: PairedClips) -> FusionOutput:
+    """Ask the model about clips, on its device."""
     parts = (clips.frames, clips.frame_mask, clips.voice, clips.voice_mask)
     output: FusionOutput = model(*(part.to(device_of(model)) for part in parts))
-    return output.logits
+    return output
+
+
+def _attention_loss(weights: Tensor, expressive: Tensor) -> Tensor:
+    """Mean of -log of the attention (clip, frame) on the expressive frames, where there are any."""
+    told = (weights * expressive).sum(dim=1)[expressive.any(dim=1)]
+    return -told.clamp_min(1e-6).log().mean() if len(told) else weights.sum() * 0.0
+
+
+def _trust_loss(said: Tensor | None, wanted: Tensor) -> Tensor:
+    """Mean cross-entropy of the gates (clip, 2) where it is told what they should be."""
+    told = ~wanted.isnan()
+    if said is None or not told.any():
+        return wanted.new_zeros(())
+    return nn.functional.binary_cross_entropy(said[told], wanted[told])
 
 
 def _plan(
@@ -317,6 +562,12 @@ def _one_of_each(pool: Tensor, wanted: Tensor, generator: torch.Generator) -> Te
     return torch.multinomial(weights[wanted], 1, generator=generator)[:, 0]
 
 
-def _features(model: Any, crops: Tensor) -> Tensor:
+def _any_of(pool: Tensor, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw members of a pool (member, feature) at random, as many as in (..., feature)."""
+    return pool[torch.randint(len(pool), like.shape[:-1], generator=generator)]
+
+
+@torch.inference_mode()
+def face_features(model: Any, crops: Tensor) -> Tensor:
     """Features (image, feature) of crops (image, 1, height, width)."""
     return torch.cat([model.features(part) for part in torch.split(crops, 256)])

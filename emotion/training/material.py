@@ -18,6 +18,7 @@ from tqdm import tqdm
 from emotion import checkpoint
 from emotion.errors import CheckpointError, CorpusError, InputError
 from emotion.face.landmarks import landmark_distances
+from emotion.models.adaptive_voice import AdaptiveVoice
 from emotion.models.attention_fcn import AttentionFCN
 from emotion.models.face_backbones import FaceEncoder
 from emotion.models.face_cnn import FaceCNN, prepare_crops
@@ -48,7 +49,7 @@ Functionals = Literal["egemaps", "compare"]
 _FACES_AT_ONCE = 64
 _KINDS = {
     "face": ("FaceCNN", "FaceEncoder"),
-    "voice": ("AttentionFCN",),
+    "voice": ("AttentionFCN", "AdaptiveVoice"),
     "soundnet": ("SoundNet",),
 }
 
@@ -178,7 +179,7 @@ def _sound_feature(model: nn.Module, waveform: npt.NDArray[np.float32]) -> npt.N
     if len(waveform) < SAMPLES_PER_WINDOW:
         return np.zeros(0, np.float32)
     sound = torch.from_numpy(np.ascontiguousarray(waveform))[None].to(device_of(model))
-    if isinstance(model, AttentionFCN):
+    if isinstance(model, AttentionFCN | AdaptiveVoice):
         vectors: Tensor = model(log_spectrogram(sound)).feature
     else:
         vectors = cast(SoundNet, model).features(sound)

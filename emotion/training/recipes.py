@@ -8,16 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from emotion.models import attention_fcn
+from emotion.models.adaptive_voice import AdaptiveVoiceConfig
 from emotion.models.attention_fcn import COMPACT, AttentionFCNConfig
 from emotion.models.face_backbones import FaceEncoderConfig, FaceKind
 from emotion.models.face_cnn import FaceCNNConfig
-from emotion.models.fusion import AttentionFBPConfig
+from emotion.models.fusion import GatedFBPConfig
 from emotion.training.augmentation import FaceAugmentation, VoiceAugmentation
 from emotion.training.loop import Schedule
 from emotion.words import WordsConfig
 
 __all__ = [
     "FACE_BACKBONES",
+    "AdaptiveVoiceRecipe",
     "FaceBackboneRecipe",
     "FaceRecipe",
     "FaceStage",
@@ -150,6 +152,44 @@ class VoiceRecipe:
     augmentation: VoiceAugmentation = field(default_factory=VoiceAugmentation)
 
 
+@dataclass(frozen=True)
+class AdaptiveVoiceRecipe(VoiceRecipe):
+    """Trains `AdaptiveVoice`: the network above, and what judges statistics beside it.
+
+    Attributes:
+        adaptive: Its shape; `config` stands in for the network in it.
+        judging: How long and how fast the statistics' part is trained, from the seed of `schedule`.
+        judging_mixup: Strength of mixup of the statistics.
+        views: Versions of each clip that it sees: as it is, and changed.
+        noisy: How far these are changed.
+        incomplete: Part of the clips of whose speaker only some other clips are known.
+        fewest: Part of a speaker's clips that is known of those at least; the rest is drawn
+            log-uniformly between this and 1.
+        uneven: Part of the clips of whose speaker mostly one emotion is known.
+    """
+
+    adaptive: AdaptiveVoiceConfig = field(default_factory=AdaptiveVoiceConfig)
+    judging: Schedule = field(
+        default_factory=lambda: Schedule(
+            epochs=60, batch=64, learning_rate=2e-3, weight_decay=0.1, average=0.99
+        )
+    )
+    judging_mixup: float = 0.3
+    views: int = 3
+    noisy: VoiceAugmentation = field(
+        default_factory=lambda: VoiceAugmentation(
+            pitch=(1.0, 1.0),
+            speed=(0.9, 1.1),
+            noise_db=(15.0, 60.0),
+            hidden_bins=0,
+            hidden_frames=0,
+        )
+    )
+    incomplete: float = 0.6
+    fewest: float = 0.01
+    uneven: float = 0.6
+
+
 def voice_original() -> VoiceRecipe:
     """Train the layout of the paper, with its attention and local response normalisation.
 
@@ -211,41 +251,100 @@ class HubVoiceRecipe:
 
 @dataclass(frozen=True)
 class WordsRecipe:
-    """Trains `WordsModel` on GoEmotions by logistic regression.
+    """Trains `WordsModel`: a logistic regression on GoEmotions, and a network that reads.
 
     Attributes:
-        penalty: Factor of half the squared length of the weights.
-        iterations: Most steps of L-BFGS.
+        strength: The regression's C, the inverse of its L2 penalty.
+        least_ratio: Added to the naive Bayes ratio that scales each of its features.
+        dialogues: Corpora whose text teaches the network which words keep like company.
+        feelings: Those among them whose feelings it learns beside GoEmotions' own.
+        vocabulary: Most words it knows.
+        least_spoken: How often a word that is rare in comments must be in `dialogues`.
+        spoken_for_one: So many uses there rank a word like one in a comment.
+        comments_weigh: How often comments count among texts from which vectors are made.
+        vector_spread: Standard deviation of the vectors it begins from.
+        longest: Words of a text that training reads.
+        forgotten: Part of the words that training makes unknown.
+        coarse_weight: Of the mean cross-entropy of the seven.
+        fine_weight: Of that of the 27 and neutral.
+        others_weight: Of that of `feelings`.
+        others_share: Part of `feelings` drawn anew each epoch.
+        most_of_one: Most texts of one feeling.
+        smoothing: Label smoothing of `feelings`.
     """
 
     config: WordsConfig = field(default_factory=WordsConfig)
-    penalty: float = 5e-6
-    iterations: int = 60
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(
+            epochs=5,
+            batch=64,
+            learning_rate=2e-3,
+            weight_decay=0.01,
+            average=0.995,
+            clip_norm=1.0,
+        )
+    )
+    strength: float = 0.3
+    least_ratio: float = 0.25
+    dialogues: tuple[str, ...] = (
+        "book_dialogues",
+        "commonsense_dialogues",
+        "dailydialog",
+        "empathetic_dialogues",
+        "persona_chat",
+        "self_dialogue",
+        "topical_chat",
+    )
+    feelings: tuple[str, ...] = ("dailydialog", "empathetic_dialogues")
+    vocabulary: int = 16_000
+    least_spoken: int = 60
+    spoken_for_one: float = 200.0
+    comments_weigh: int = 4
+    vector_spread: float = 0.5
+    longest: int = 40
+    forgotten: float = 0.1
+    coarse_weight: float = 3.5
+    fine_weight: float = 7.0
+    others_weight: float = 0.5
+    others_share: float = 0.5
+    most_of_one: int = 5_000
+    smoothing: float = 0.05
 
 
 @dataclass(frozen=True)
 class FusionRecipe:
-    """Trains `AttentionFBP` on faces and voices that share nothing but their label.
+    """Trains `GatedFBP` on faces and voices that share nothing but their label.
 
     Encoders know the faces and voices they were trained on too well, and a fusion trained on those
     would trust both too much. So faces are those held out by the face recipe, and each voice is
     moved towards another one, so far that the voice model alone is right in training as often as
-    `voice_accuracy`, which is what it reaches on speakers it never heard.
+    `voice_accuracy`, which is what it reaches on speakers it never heard. In some clips the face is
+    black or noise, or the voice silence or noise: what says nothing must not mislead.
 
     Attributes:
+        config: The network; the sizes of its inputs are those of the encoders.
         clips: Clips made anew each epoch, every emotion equally often.
         expressive: Fewest and most different photographs of the clip's label in it.
         neutral: Most neutral photographs among them.
         blurred: Most photographs of any label, blurred until little is left to see.
         views: Randomly changed versions of each photograph.
+        noisy_views: Versions of each voice in noise.
+        spoilt: How many pictures of nobody, and how many sounds without a voice, to choose from.
         no_face: Part of the clips without a face.
         no_voice: Part of the clips without a voice.
-        voice_accuracy: See above, in (0, 1).
+        spoilt_face: Part of the clips with pictures of nobody.
+        spoilt_voice: Part of the clips with a sound without a voice.
+        noisy_voice: Part of the voices that are in noise.
+        attention: Weight of the cross-entropy of the frame attention, which should fall on the
+            expressive photographs.
+        trust: Weight of the cross-entropy of the gates, which should open for what is as it was
+            recorded and close for what says nothing.
+        voice_accuracy: See above, in (0, 1); where the checkpoint of the voice does not tell it.
         calibration: Faces of each hundred kept out of training to fit the temperature.
         smoothing: Label smoothing.
     """
 
-    config: AttentionFBPConfig = field(default_factory=AttentionFBPConfig)
+    config: GatedFBPConfig = field(default_factory=GatedFBPConfig)
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
             epochs=20, batch=128, learning_rate=1e-3, weight_decay=0.05, average=0.995
@@ -256,8 +355,20 @@ class FusionRecipe:
     neutral: int = 3
     blurred: int = 2
     views: int = 4
-    no_face: float = 0.2
-    no_voice: float = 0.2
+    noisy_views: int = 2
+    spoilt: int = 600
+    no_face: float = 0.15
+    no_voice: float = 0.15
+    spoilt_face: float = 0.15
+    spoilt_voice: float = 0.15
+    noisy_voice: float = 0.3
+    attention: float = 0.3
+    trust: float = 0.3
     voice_accuracy: float = 0.6
     calibration: int = 20
     smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        parts = (self.no_face, self.no_voice, self.spoilt_face, self.spoilt_voice)
+        if min(parts) < 0 or sum(parts) > 1:
+            raise ValueError(f"Expected parts of the clips of at most 1 together, got {parts}.")

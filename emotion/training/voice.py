@@ -18,13 +18,24 @@ from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
 from emotion.errors import CorpusError
 from emotion.labels import EMOTIONS
 from emotion.metrics import confusion_matrix, unweighted_average_recall
+from emotion.models.adaptive_voice import AdaptiveVoice, VoiceHistory
 from emotion.models.attention_fcn import AttentionFCN, VoiceOutput
 from emotion.models.published import load_weights
 from emotion.speech.spectrogram import BINS, log_spectrogram
+from emotion.training.adaptive_voice import train_statistics
 from emotion.training.augmentation import augment_voices, mixup
-from emotion.training.loop import Figures, device_of, fit, initialised, mixed_precision
+from emotion.training.histories import Known, histories
+from emotion.training.loop import (
+    Figures,
+    device_of,
+    fit,
+    initialised,
+    is_finished,
+    mixed_precision,
+)
 from emotion.training.losses import cross_entropy, smoothed
-from emotion.training.recipes import VoiceRecipe
+from emotion.training.recipes import AdaptiveVoiceRecipe, VoiceRecipe
+from emotion.training.sampling import balanced
 
 __all__ = ["VoiceTask", "balanced", "speakers_of", "train_voice", "voice_outputs"]
 
@@ -42,8 +53,11 @@ def train_voice(
     temperature_from: Path | None = None,
     init: Path | None = None,
     resume: bool = False,
-) -> AttentionFCN:
+) -> AttentionFCN | AdaptiveVoice:
     """Train on the corpora of the recipe under `root`; each few epochs `out` gets a checkpoint.
+
+    Where the recipe is of an `AdaptiveVoice`, its network is trained first, in `out`/fcn; the
+    checkpoint of both comes at the end.
 
     Args:
         recipe: What to do.
@@ -73,11 +87,20 @@ def train_voice(
         out,
         checkpoint.read(temperature_from).training["temperature"] if temperature_from else 1.0,
     )
+    alone = out / ALONE if isinstance(recipe, AdaptiveVoiceRecipe) else out
+    task.out = alone
     if init is not None:
         load_weights(task.model, init, only="blocks.")
-    fit(task, recipe.schedule, out, resume=resume)
-    model: AttentionFCN = checkpoint.load(out)
+    if not (resume and is_finished(alone)):
+        fit(task, recipe.schedule, alone, resume=resume)
+    model: AttentionFCN | AdaptiveVoice = checkpoint.load(alone)
+    if isinstance(recipe, AdaptiveVoiceRecipe) and isinstance(model, AttentionFCN):
+        train_statistics(recipe, model, task.train, out, task.facts, resume=resume)
+        model = checkpoint.load(out)
     return model
+
+
+ALONE = "fcn"
 
 
 def speakers_of(corpora: Sequence[str], root: Path) -> set[str]:
@@ -137,53 +160,52 @@ class VoiceTask:
         """Now and then fit the temperature on the speakers held out and write the checkpoint."""
         if (epoch + 1) % CHECKPOINT_EPOCHS and epoch + 1 < self.recipe.schedule.epochs:
             return {}
+        facts = self.facts(averaged) | {"epochs": epoch + 1}
+        checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
+        known = facts.get("held_out_uar")
+        return {} if known is None else {"held-out UAR": known}
+
+    def facts(self, model: nn.Module) -> dict[str, Any]:
+        """Describe the training of a model, and fit its temperature on the speakers held out."""
         facts: dict[str, Any] = {
             "recipe": "voice",
             "corpora": list(self.recipe.corpora),
             "speakers": sorted(set(self.train.speakers)),
             "held_out_speakers": sorted(set(self.held_out.speakers)),
             "seed": self.recipe.schedule.seed,
-            "epochs": epoch + 1,
+            "epochs": self.recipe.schedule.epochs,
             "temperature": self.temperature,
         }
-        said: dict[str, float] = {}
         if len(self.held_out):
-            logits = voice_outputs(averaged, self.held_out)[0]
+            logits = voice_outputs(model, self.held_out, known="earlier")[0]
             truth = self.held_out.labels
             facts["temperature"] = fit_temperature(logits, np.eye(len(EMOTIONS))[truth])
-            confusion = confusion_matrix(truth, logits.argmax(1))
-            said["held-out UAR"] = unweighted_average_recall(confusion)
-        checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
-        return said
-
-
-def balanced(labels: npt.NDArray[np.int64], batch: int, generator: torch.Generator) -> list[Tensor]:
-    """Draw steps of indices (example,) of `labels` (clip,), every emotion equally often.
-
-    Raises:
-        CorpusError: If there is no clip.
-    """
-    if not len(labels):
-        raise CorpusError("Expected clips to train on, got none: everybody is held out.")
-    own = torch.from_numpy(labels)
-    weights = 1.0 / torch.bincount(own, minlength=len(EMOTIONS)).clamp_min(1)[own]
-    steps = max(1, len(own) // batch)
-    drawn = torch.multinomial(weights, steps * batch, replacement=True, generator=generator)
-    return list(torch.split(drawn, batch))
+            uar = unweighted_average_recall(confusion_matrix(truth, logits.argmax(1)))
+            facts["held_out_uar"] = round(float(uar), 4)
+        return facts
 
 
 @torch.inference_mode()
 def voice_outputs(
-    model: nn.Module, voices: Voices, batch: int = 16
+    model: nn.Module, voices: Voices, batch: int = 16, *, known: Known = "all"
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Logits (clip, emotion) and features (clip, feature) of whole clips, longest with longest."""
+    """Logits (clip, emotion) and features (clip, feature) of whole clips, longest with longest.
+
+    Args:
+        model: An `AttentionFCN`, or an `AdaptiveVoice`.
+        voices: The clips.
+        batch: How many at once.
+        known: What an `AdaptiveVoice` knows of each clip's speaker; labels are never known.
+    """
     order = sorted(range(len(voices)), key=lambda i: len(voices.waveforms[i]))
     outputs: dict[int, tuple[Tensor, Tensor]] = {}
     device = device_of(model)
+    history = histories(voices, known) if isinstance(model, AdaptiveVoice) else None
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         padded, lengths = _padded([_spectrogram(voices.waveforms[i]) for i in chosen])
-        output: VoiceOutput = model(padded.to(device), lengths.to(device))
+        own = [VoiceHistory(*(x[chosen].to(device) for x in history))] if history else []
+        output: VoiceOutput = model(padded.to(device), lengths.to(device), *own)
         rows = zip(output.logits.cpu(), output.feature.float().cpu(), strict=True)
         outputs |= zip(chosen, rows, strict=True)
     logits, features = zip(*(outputs[i] for i in range(len(voices))), strict=True)

@@ -4,7 +4,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from emotion import InputError
-from emotion.calibration import calibrated_probabilities, fit_temperature
+from emotion.calibration import (
+    calibrated_probabilities,
+    cross_fitted,
+    evidence,
+    fit_temperature,
+    majority,
+)
 
 
 @pytest.fixture
@@ -48,3 +54,30 @@ def test_a_temperature_must_be_positive(temperature):
 def test_what_does_not_fit_is_refused(shape):
     with pytest.raises(InputError, match="Expected logits and targets"):
         fit_temperature(np.zeros(shape), np.zeros((3, 7)))
+
+
+def test_the_majority_is_what_most_chose_and_no_tie():
+    generator = np.random.default_rng(1)
+    votes = generator.multinomial(10, np.full(7, 1 / 7), size=300)
+    labels, certain = majority(votes / 10)
+    for row, label, alone in zip(votes.tolist(), labels, certain, strict=True):
+        assert row[label] == max(row)
+        assert alone == (row.count(max(row)) == 1)
+    assert not majority(np.zeros((2, 7)))[1].any()
+
+
+def test_a_clip_goes_by_what_it_believes():
+    trust = [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.9, 0.3], [0.2, 0.1]]
+    assert evidence(trust).tolist() == ["both", "face", "voice", "face", "face"]
+
+
+def test_a_temperature_is_never_fitted_on_who_is_scored():
+    generator = np.random.default_rng(1)
+    truth = np.tile(np.arange(7), 20)
+    groups = np.repeat([0, 1], 70)
+    logits = (np.eye(7)[truth] + generator.standard_normal((140, 7))).astype(np.float32)
+    before = cross_fitted(logits, truth, groups)
+    logits[groups == 1] *= 100  # changes the temperature for group 0 only
+    after = cross_fitted(logits, truth, groups)
+    assert not np.allclose(before[groups == 0], after[groups == 0])
+    np.testing.assert_allclose(before.sum(axis=1), 1, atol=1e-5)

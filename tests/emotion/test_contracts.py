@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from emotion import EMOTIONS, InputError, checkpoint
+from emotion.models.adaptive_voice import AdaptiveVoice, AdaptiveVoiceConfig
 from emotion.models.attention_fcn import COMPACT, ORIGINAL, TORCHVISION, AttentionFCN
 from emotion.models.decision import (
     ConcatFusion,
@@ -32,7 +33,7 @@ from emotion.models.frames import (
     FrameLSTM,
     FrameLSTMConfig,
 )
-from emotion.models.fusion import AttentionFBP, AttentionFBPConfig
+from emotion.models.fusion import AttentionFBP, AttentionFBPConfig, GatedFBP, GatedFBPConfig
 from emotion.models.multi_level_fbp import MultiLevelFBP, MultiLevelFBPConfig
 from emotion.models.soundnet import SoundNet, SoundNetConfig
 from emotion.training.losses import concordance_loss, cross_entropy, smoothed
@@ -123,7 +124,7 @@ def face(kind, side, **changes):
 def fusion(name, config):
     return Case(
         name,
-        lambda: AttentionFBP(config),
+        lambda: (GatedFBP if isinstance(config, GatedFBPConfig) else AttentionFBP)(config),
         # one clip without a face and one without a voice, so the learnt vectors are at work
         lambda: (
             torch.randn(BATCH, 5, 12),
@@ -194,6 +195,10 @@ CASES = [
     voice("attention_fcn average", replace(COMPACT, pooling="average")),
     voice("attention_fcn original", narrow(ORIGINAL, 8)),
     voice("attention_fcn torchvision", narrow(TORCHVISION, 8)),
+    replace(
+        voice("adaptive voice", COMPACT),
+        make=lambda: AdaptiveVoice(AdaptiveVoiceConfig(hidden=16, members=2)),
+    ),
     Case(
         "face_cnn",
         lambda: FaceCNN(FaceCNNConfig(stem=8, widths=(16, 32), blocks=(1, 1))),
@@ -203,6 +208,7 @@ CASES = [
     ),
     fusion("fusion", FUSION),
     fusion("fusion average", replace(FUSION, pooling="average")),
+    fusion("fusion gated", GatedFBPConfig(frame_features=12, voice_features=10, outputs=16)),
     Case(
         "multi-level FBP",
         lambda: MultiLevelFBP(MULTI_LEVEL),

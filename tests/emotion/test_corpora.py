@@ -13,8 +13,9 @@ from PIL import Image
 from emotion import EMOTIONS, CorpusError
 from emotion.corpora.archive import Archive, cached_arrays, decode_audio
 from emotion.corpora.clip import Clip, split_by_speaker
+from emotion.corpora.dialogues import utterances
 from emotion.corpora.fer2013 import load_faces
-from emotion.corpora.goemotions import EKMAN, load_comments
+from emotion.corpora.goemotions import EKMAN, FINE, load_comments
 from emotion.corpora.speech import SPEECH_CORPORA, load_voices
 
 HEADER = (
@@ -221,6 +222,31 @@ def test_comments_are_grouped_as_ekman_did(tmp_path):
     train = load_comments(tmp_path, "train")
     assert train.texts == ("a",)
     assert [e for e, on in zip(EMOTIONS, train.labels[0], strict=True) if on] == ["angry", "happy"]
+    assert [f for f, on in zip(FINE, train.fine[0], strict=True) if on] == ["annoyance", "joy"]
+
+
+def test_conversations_give_what_was_said_and_felt(tmp_path):
+    conversations = [
+        {"emotion": "afraid", "situation": "dark", "turns": [{"text": "boo"}, {"text": "oh"}]},
+        {"split": "train", "turns": [{"text": "no", "emotion": "anger"}, {"text": "why"}]},
+        {"split": "test", "turns": [{"text": "secret", "emotion": "anger"}]},
+    ]
+    (tmp_path / "dialogue").mkdir()
+    with gzip.open(tmp_path / "dialogue" / "talk.jsonl.gz", "wt") as out:
+        out.writelines(json.dumps(one) + "\n" for one in conversations)
+    said = list(utterances(tmp_path, "talk"))
+    wanted = [("dark", "afraid"), ("boo", "afraid"), ("oh", None), ("no", "anger"), ("why", None)]
+    assert [(one.text, one.feeling) for one in said] == wanted
+    assert "dark" not in repr(said[0])
+
+
+def test_wrong_conversations_are_told(tmp_path):
+    with pytest.raises(CorpusError, match=r"Expected talk.jsonl.gz in .+ found neither"):
+        next(utterances(tmp_path, "talk"))
+    with gzip.open(tmp_path / "talk.jsonl.gz", "wt") as out:
+        out.write('{"turns": [{"text": "a"}]}\n{"turns": [{}]}\n')
+    with pytest.raises(CorpusError, match="Unreadable conversation after 1"):
+        list(utterances(tmp_path, "talk"))
 
 
 def test_the_grouping_is_complete():

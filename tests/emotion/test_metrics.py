@@ -4,6 +4,8 @@ from sklearn import metrics as reference
 
 from emotion import InputError
 from emotion.metrics import (
+    accuracy_of_surest,
+    calibration_error_by_chance,
     concordance,
     confusion_matrix,
     expected_calibration_error,
@@ -105,3 +107,22 @@ def test_unequal_rows_are_refused_in_words(pair):
         confusion_matrix(*pair)
     with pytest.raises(InputError, match="Expected two equally long"):
         concordance(*pair)
+
+
+def test_exact_probabilities_have_the_error_of_chance_and_it_falls_with_samples():
+    generator = np.random.default_rng(1)
+    probabilities = generator.dirichlet(np.full(7, 0.5), size=2000)
+    truth = np.array([generator.choice(7, p=row) for row in probabilities])
+    many = calibration_error_by_chance(probabilities, generator)
+    few = calibration_error_by_chance(probabilities[:100], generator)
+    assert expected_calibration_error(truth, probabilities) == pytest.approx(many, abs=0.01)
+    assert few > 3 * many
+    assert calibration_error_by_chance(np.eye(7), generator) == 0
+
+
+def test_the_surest_half_is_the_half_with_most_confidence():
+    confidence = np.linspace(0.5, 1, 100)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    truth = np.repeat([1, 0], 50)
+    assert accuracy_of_surest(truth, probabilities) == 1
+    assert accuracy_of_surest(truth, probabilities, part=1) == 0.5

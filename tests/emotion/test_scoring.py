@@ -13,10 +13,11 @@ from emotion.models.face_cnn import FaceCNN, FaceCNNConfig
 from emotion.scoring import (
     Predictions,
     bootstrap_interval,
-    cross_fitted,
+    by_sex,
     report,
     scorable,
     score,
+    spread,
 )
 
 
@@ -102,16 +103,30 @@ def test_the_interval_is_the_percentile_bootstrap():
     assert ours == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.015)
 
 
-def test_a_temperature_is_never_fitted_on_who_is_scored():
-    generator = np.random.default_rng(1)
-    truth = np.tile(np.arange(7), 20)
-    groups = np.repeat([0, 1], 70)
-    logits = (np.eye(7)[truth] + generator.standard_normal((140, 7))).astype(np.float32)
-    before = cross_fitted(logits, truth, groups)
-    logits[groups == 1] *= 100  # changes the temperature for group 0 only
-    after = cross_fitted(logits, truth, groups)
-    assert not np.allclose(before[groups == 0], after[groups == 0])
-    np.testing.assert_allclose(before.sum(axis=1), 1, atol=1e-5)
+def test_actors_are_told_apart_by_their_numbers():
+    sample = predictions()
+    groups = np.array([f"ravdess:{number:02}" for number in sample.groups + 1])
+    found = by_sex(Predictions(sample.truth, sample.probabilities, groups))
+    assert {sex: own["samples"] for sex, own in found.items()} == {"women": 175, "men": 175}
+    even = sample.groups % 2 == 1
+    right = (sample.probabilities.argmax(axis=1) == sample.truth)[even].mean()
+    assert found["women"]["wa"]["value"] == pytest.approx(right, abs=1e-4)
+    assert by_sex(sample) == {}
+
+
+def test_the_spread_of_seeds_is_their_standard_deviation():
+    each = [report(predictions(right=right)) for right in (0.5, 0.6, 0.7)]
+    found = spread(each)["wa"]
+    assert found["values"] == [one["wa"]["value"] for one in each]
+    assert found["deviation"] == pytest.approx(np.std(found["values"], ddof=1), abs=1e-4)
+
+
+def test_coverage_falls_and_accuracy_is_given_at_every_threshold():
+    sample = predictions()
+    sample.probabilities[::2] = 1 / 7
+    rows = report(sample)["by_threshold"]
+    assert [rows[least]["clear"] for least in ("0.3", "0.6", "0.8")] == [0.5, 0.5, 0.0]
+    assert rows["0.8"]["wa_when_clear"] is None
 
 
 # ------------------------------------------------------------- whole reports on tiny corpora
@@ -156,7 +171,9 @@ def test_faces_are_scored(root, models):
 
 
 def test_the_papers_face_networks_are_scored_on_the_labels_they_know(root, models):
-    assert score("fer2013", root, model=models / "encoder")["samples"] == 14
+    found = score("fer2013", root, model=models / "encoder", seeds=[models / "encoder"])
+    assert found["samples"] == 14
+    assert found["spread"]["wa"]["deviation"] == 0
     with pytest.raises(InputError, match="Expected fer2013 for this model, got ferplus"):
         score("ferplus", root, model=models / "encoder")
 
@@ -272,7 +289,9 @@ def test_every_corpus_with_sound_and_labels_can_be_scored():
     from emotion.corpora.registry import CORPORA
 
     sounding = {n for n, c in CORPORA.items() if "voice" in c.modalities and c.labels}
-    assert set(scorable()) == sounding | {"fer2013", "ferplus", "goemotions", "paired", "recola"}
+    assert set(scorable()) == sounding | {
+        *("fer2013", "ferplus", "goemotions", "paired", "photographs", "recola")
+    }
     assert {"savee", "enterface", "cremad", "iemocap"} <= sounding
 
 

@@ -118,6 +118,17 @@ def test_an_utterances_sound_can_be_taken_for_transcription(recognizer, clip):
     assert np.array_equal(taken, wave[8_000:32_000])
 
 
+def test_the_faces_that_were_looked_at_can_be_shown(recognizer, clip):
+    live = recognizer.stream()
+    for i, frame in enumerate(clip[0][:24]):
+        live.push_frame(i / FRAME_RATE_HZ, frame)
+    first, last = live.take_faces(0, [0.0, 2.0])
+    assert first.shape == last.shape == (48, 48, 3)
+    assert first.dtype == np.uint8
+    assert live.take_faces(7, [0.0]) == []
+    assert live.take_faces(0, []) == []
+
+
 def test_without_video_an_utterance_does_not_wait_for_it(recognizer, clip):
     live = recognizer.stream()
     live.push_audio(0.0, clip[1][: round(3.0 * SAMPLE_RATE_HZ)], SAMPLE_RATE_HZ)

@@ -18,7 +18,7 @@ from emotion.corpora.speech import Voices
 from emotion.models.attention_fcn import AttentionFCN, AttentionFCNConfig, ConvLayer
 from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
 from emotion.models.face_cnn import FaceCNN, FaceCNNConfig, standardise
-from emotion.models.fusion import AttentionFBPConfig
+from emotion.models.fusion import GatedFBPConfig
 from emotion.speech.spectrogram import AMPLITUDE_FLOOR
 from emotion.training.augmentation import (
     FaceAugmentation,
@@ -358,7 +358,8 @@ def test_recipes_hold_only_what_may_be_shipped():
 
     assert all(SPEECH_CORPORA[name].trains for name in VoiceRecipe().corpora)
     assert FaceRecipe().stages[0].begins == 0.0
-    assert WordsRecipe().penalty > 0
+    assert set(WordsRecipe().feelings) <= set(WordsRecipe().dialogues)
+    assert not {"sgd_accentor", "emobank"} & set(WordsRecipe().dialogues)  # CC BY-SA
 
 
 def little_faces(count=140):
@@ -535,21 +536,24 @@ def pools():
     labels = torch.arange(70) % 7
     features = nn.functional.one_hot(labels, 8).float()
     features[:, 7] = torch.arange(70)
-    photographs = Photographs(features[None], features + 1000, labels)
-    return photographs, VoicePool(nn.functional.one_hot(labels, 7).float(), labels)
+    nobody, voice = torch.full((5, 8), -1.0), nn.functional.one_hot(labels, 7).float()
+    photographs = Photographs(features[None], features + 1000, labels, nobody)
+    return photographs, VoicePool(voice, labels, noisy=voice[None] + 10, spoilt=-torch.ones(3, 7))
 
 
 def test_clips_pair_by_label_and_repeat_no_photograph(pools):
     photographs, voices = pools
-    recipe = FusionRecipe()
+    recipe = replace(FusionRecipe(), noisy_voice=0.0)
     wanted = torch.arange(400) % 7
     clips = make_clips(recipe, photographs, voices, wanted, step_generator(1))
     has_face = clips.frame_mask.any(dim=1)
     assert has_face.float().mean() == pytest.approx(1 - recipe.no_face, abs=0.07)
     assert clips.voice_mask.float().mean() == pytest.approx(1 - recipe.no_voice, abs=0.07)
     assert (has_face | clips.voice_mask).all()
-    assert torch.equal(clips.voice.argmax(1), wanted)
-    for i, label in enumerate(wanted):
+    sound = clips.trust[:, 1] == 1
+    assert torch.equal(clips.voice[sound].argmax(1), wanted[sound])
+    for i in torch.where(clips.trust[:, 0] == 1)[0].tolist():
+        label = wanted[i]
         seen = clips.frames[i][clips.frame_mask[i]]
         telling = clips.frames[i][clips.expressive[i]]
         assert (telling[:, label] == 1).all()
@@ -557,7 +561,29 @@ def test_clips_pair_by_label_and_repeat_no_photograph(pools):
         assert len(photos) == len(set(photos))
         sharp = [f[:7].argmax().item() for f in seen if f[7] < 1000]
         assert set(sharp) <= {int(label), EMOTIONS.index("neutral")}
-        assert not sharp or int(label) in sharp
+        assert int(label) in sharp
+
+
+def test_what_is_spoilt_is_told_and_never_both_at_once(pools):
+    recipe = FusionRecipe()
+    clips = make_clips(recipe, *pools, torch.arange(700) % 7, step_generator(1))
+    face, voice = clips.trust.T
+    assert (face == 0).float().mean() == pytest.approx(recipe.spoilt_face, abs=0.05)
+    assert (voice == 0).float().mean() == pytest.approx(recipe.spoilt_voice, abs=0.05)
+    assert not ((face == 0) & ((voice == 0) | ~clips.voice_mask)).any()
+    assert not ((voice == 0) & ~clips.frame_mask.any(dim=1)).any()
+    assert not clips.expressive[face == 0].any()
+    assert (clips.voice[voice == 0] == -1).all()
+    faint = clips.frames[face == 0][clips.frame_mask[face == 0]]
+    assert ((faint[:, 7] == -1) | (faint[:, 7] >= 1000)).all()
+    noisy = clips.voice.max(dim=1).values > 5
+    assert noisy[voice.isnan()].any()
+    assert not noisy[~voice.isnan()].any()
+
+
+def test_spoilt_parts_of_more_than_all_clips_are_refused():
+    with pytest.raises(ValueError, match="at most 1 together, got"):
+        replace(FusionRecipe(), spoilt_face=0.9)
 
 
 def test_voices_are_moved_until_they_are_as_unsure_as_wanted(pools):
@@ -568,29 +594,59 @@ def test_voices_are_moved_until_they_are_as_unsure_as_wanted(pools):
     assert (moved.argmax(1) == labels).float().mean() == pytest.approx(0.6, abs=0.05)
 
 
-def test_the_fusion_learns_which_frames_to_look_at(pools, tmp_path):
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory):
+    """A fusion trained on features that tell their label, and what it was trained on."""
+    folder = tmp_path_factory.mktemp("fusion")
     generator = step_generator(1)
     labels = torch.arange(210) % 7
-    features = torch.randn(210, 16, generator=generator) * 0.3
+
+    def noise(count, size=16):
+        return torch.randn(count, size, generator=generator) * 0.3
+
+    features = noise(210)
     features[torch.arange(210), labels] += 2.0
-    blurred = torch.randn(210, 16, generator=generator) * 0.3
-    voices = VoicePool(features[:, :8] + 0.0, labels)
+    blurred, nobody, silence = noise(210), noise(50) - 1, noise(50, 8) - 1
+    voices = VoicePool(features[:, :8] + 0.0, labels, noisy=features[None, :, :8], spoilt=silence)
     recipe = replace(
         FusionRecipe(),
-        config=AttentionFBPConfig(frame_features=16, voice_features=8, outputs=32),
+        config=GatedFBPConfig(frame_features=16, voice_features=8, outputs=32),
         schedule=Schedule(epochs=6, batch=64, learning_rate=5e-3, average=0.9),
         clips=1280,
     )
-    task = FusionTask(
-        recipe, Photographs(features[None], blurred, labels), voices, nn.Identity(), tmp_path
-    )
-    model = fit(task, recipe.schedule, tmp_path)
-    stored = checkpoint.read(tmp_path)
-    assert "label-paired" in stored.training["pairing"]
-    happy, neutral = features[3], features[4]
-    output = model(torch.stack([happy, neutral, blurred[0]])[None])
+    photographs = Photographs(features[None], blurred, labels, nobody)
+    task = FusionTask(recipe, photographs, voices, nn.Identity(), folder)
+    unheard = VoicePool(features[:28, :8] + 0.0, labels[:28])
+    task.unheard = unheard, tuple("ab"[i % 2] for i in range(28))
+    return fit(task, recipe.schedule, folder), folder, photographs, voices
+
+
+def test_the_fusion_learns_which_frames_to_look_at(fused):
+    model, folder, photographs, _ = fused
+    assert "label-paired" in checkpoint.read(folder).training["pairing"]
+    happy, neutral = photographs.views[0, 3], photographs.views[0, 4]
+    output = model(torch.stack([happy, neutral, photographs.blurred[0]])[None])
     assert EMOTIONS[output.logits.argmax()] == "happy"
     assert output.frame_attention.argmax() == 0
+
+
+def test_what_says_nothing_changes_nothing(fused):
+    model, _, photographs, voices = fused
+    happy, heard = photographs.views[:, 3:4], voices.features[3:4]
+    silence, nobody = voices.spoilt[:1], photographs.spoilt[None, :3]
+    said = model(happy, None, silence)
+    assert said.trust[0, 0] > 0.8
+    assert said.trust[0, 1] < 0.08  # the gate is shut
+    torch.testing.assert_close(said.logits, model(happy).logits)
+    torch.testing.assert_close(model(nobody, None, heard).logits, model(None, None, heard).logits)
+    assert model(happy).trust[0, 1] == 0
+
+
+def test_temperatures_are_of_people_and_of_what_there_is_to_go_by(fused):
+    _, folder, _, _ = fused
+    facts = checkpoint.read(folder).training
+    assert set(facts["temperature"]) == {"face", "voice", "both"}
+    assert set(facts["temperature_without"]) == {"a", "b"}
 
 
 def test_a_speaker_nobody_knows_is_refused():

@@ -9,6 +9,7 @@ import pytest
 
 from emotion import EMOTIONS, CorpusError, EmotionError, InputError, checkpoint
 from emotion.corpora.goemotions import EKMAN
+from emotion.models.adaptive_voice import AdaptiveVoiceConfig
 from emotion.models.attention_fcn import AttentionFCNConfig, ConvLayer
 from emotion.training import cli, recipes
 from emotion.training.cli import RECIPES
@@ -28,7 +29,13 @@ def comments(tmp_path):
 
 
 def test_words_are_trained_and_scored(attune, comments, tmp_path, monkeypatch, capsys):
-    little = recipes.WordsRecipe(config=WordsConfig(512, 512), iterations=20)
+    little = recipes.WordsRecipe(
+        config=WordsConfig(512, 512, width=8, hidden=8),
+        schedule=replace(recipes.WordsRecipe().schedule, epochs=5, batch=8, average=0.9),
+        strength=100.0,
+        dialogues=(),
+        feelings=(),
+    )
     monkeypatch.setattr(recipes, "WordsRecipe", lambda: little)
     assert attune("train", "words", "--data", comments, "--out", tmp_path / "words") == 0
     out = tmp_path / "scores" / "words.json"
@@ -37,7 +44,8 @@ def test_words_are_trained_and_scored(attune, comments, tmp_path, monkeypatch, c
     found = json.loads(out.read_text())
     assert found["macro_f1_with_thresholds"] == pytest.approx(1.0)
     assert "macro_f1" in capsys.readouterr().out
-    assert checkpoint.read(model).training["corpora"] == ["goemotions train"]
+    facts = checkpoint.read(model).training
+    assert (facts["corpora"], facts["seed"]) == (["goemotions train"], 1)
 
 
 def test_the_folder_may_come_from_the_environment(attune, comments, monkeypatch, capsys):
@@ -53,9 +61,9 @@ def test_the_folder_may_come_from_the_environment(attune, comments, monkeypatch,
         (("score", "ravdess", "--data", "/nowhere"), CorpusError, "corpora at /nowhere"),
         (("train", "voice", "--epochs", "0"), InputError, "at least one epoch, got 0"),
         (
-            ("train", "words", "--seed", "2", "--data", "."),
+            ("train", "svr-audio", "--seed", "2", "--data", "."),
             InputError,
-            "no --seed for words, got 2",
+            "no --seed for svr-audio, got 2",
         ),
     ],
 )
@@ -148,8 +156,11 @@ def test_figures_are_shown_as_what_they_are():
 def little_voice(monkeypatch):
     schedule = Schedule(epochs=1, batch=8, learning_rate=1e-3, average=0.5)
     config = AttentionFCNConfig((ConvLayer(4, 5, 4),), attention_hidden=4, sharpness=0.5)
-    recipe = recipes.VoiceRecipe(config, schedule, corpora=("emodb",), frames=40)
-    monkeypatch.setattr(recipes, "VoiceRecipe", lambda: recipe)
+    small = AdaptiveVoiceConfig(hidden=4, members=1)
+    recipe = recipes.AdaptiveVoiceRecipe(
+        config, schedule, ("emodb",), 40, adaptive=small, judging=schedule, views=1
+    )
+    monkeypatch.setattr(recipes, "AdaptiveVoiceRecipe", lambda: recipe)
 
 
 def test_a_voice_is_tuned_on_speakers_that_are_not_tested(
@@ -168,7 +179,7 @@ def test_a_voice_is_tuned_on_speakers_that_are_not_tested(
     tuned = ("--tuned", tmp_path / "tune" / "best.json", "--out", tmp_path / "voice")
     assert attune("train", *given, *tuned) == 0
     stored = checkpoint.read(tmp_path / "voice")
-    assert stored.config["sharpness"] == best["parameters"]["config.sharpness"]
+    assert stored.config["fcn"]["sharpness"] == best["parameters"]["config.sharpness"]
     assert len(stored.training["speakers"]) == 3
 
 
@@ -177,10 +188,9 @@ def test_a_voice_is_tuned_on_speakers_that_are_not_tested(
     [
         (("train", "voice", "--corpora", "goemotions"), "speech among .+ got goemotions"),
         (("train", "face", "--corpora", "ravdess"), "no --corpora for face, got "),
-        (("train", "words", "--resume"), "no --resume for words"),
         (("train", "voice", "--tuned", "nowhere.json"), "best.json of `attune tune` at nowhere"),
         (("tune", "voice", "--trials", "0"), "at least one trial, got 0"),
-        (("tune", "words"), "a recipe with one of config.factors"),
+        (("tune", "svr-audio"), "a recipe with one of config.factors"),
         (("tune", "hybrid"), "a recipe to tune among .*, got hybrid"),
     ],
 )

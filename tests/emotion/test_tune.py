@@ -138,8 +138,8 @@ def test_a_recipe_is_searched_along_what_it_has(recipe, places):
 
 
 def test_what_has_nothing_to_search_is_refused():
-    with pytest.raises(InputError, match="got WordsRecipe"):
-        space_of(RECIPES["words"].load("words"))
+    with pytest.raises(InputError, match="got SVRRecipe"):
+        space_of(RECIPES["svr-audio"].load("svr-audio"))
 
 
 def test_recipes_are_changed_at_a_place():

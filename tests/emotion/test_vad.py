@@ -60,6 +60,40 @@ def test_lost_sound_ends_the_utterance_and_the_time_line_goes_on(buzz):
     assert second.start_s == pytest.approx(5.0, abs=0.05)
 
 
+def test_silence_after_lost_sound_is_silence(buzz, hush):
+    detector = UtteranceDetector()
+    detector.push(0.0, buzz(1.0))
+    detector.push(5.0, hush(0.2))
+    assert not detector.speaking
+    assert detector.silent_s == pytest.approx(4.2, abs=0.05)
+
+
+@pytest.mark.parametrize("chunk", [1, 320, 5_000])
+def test_a_voice_stirs_before_an_utterance_is_open(buzz, hush, chunk):
+    detector = UtteranceDetector()
+    wave = np.concatenate([hush(0.5), buzz(0.6), hush(0.5)])
+    stirred, opened, silences = [], [], []
+    for start in range(0, len(wave), chunk):
+        for _ in detector.steps(start / RATE, wave[start : start + chunk]):
+            stirred += [detector.judged_s] if detector.stirring else []
+            opened += [detector.judged_s] if detector.speaking else []
+            silences.append(detector.silent_s)
+    assert stirred[0] == pytest.approx(0.56, abs=0.021)
+    assert stirred[0] < opened[0]
+    assert silences[0] == np.inf
+    assert silences[-1] == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_sound_of_an_utterance_can_be_had_while_it_lasts(buzz, hush):
+    wave = np.concatenate([hush(0.5), buzz(1.0)])
+    detector = UtteranceDetector()
+    assert len(detector.sound_since(0)) == 0
+    detector.push(0.0, wave)
+    first = round(detector.open_since_s * RATE)
+    assert np.array_equal(detector.sound_since(0), wave[first:])
+    assert np.array_equal(detector.sound_since(1000), wave[first + 1000 :])
+
+
 def test_quality_rises_with_the_ratio_of_voice_to_noise():
     frames = [np.full(320, 0.1, np.float32)]
     assert voice_quality(frames, 0.1) == pytest.approx(0.0, abs=1e-6)
