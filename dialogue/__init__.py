@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from dialogue.affect import CHANNELS, FEELINGS, POLICIES, Policy, UserAffect, policy_for
     from dialogue.conditioning import condition, full_note, short_note
     from dialogue.conversation import Conversation, Message
+    from dialogue.danger import find_danger
     from dialogue.errors import CorpusError, DialogueError, InputError, ModelError
     from dialogue.models.base import DialogueModel, load_model
+    from dialogue.prefix import EmotionPrefix
 
 __all__ = [
     "CHANNELS",
@@ -26,12 +28,14 @@ __all__ = [
     "CorpusError",
     "DialogueError",
     "DialogueModel",
+    "EmotionPrefix",
     "InputError",
     "Message",
     "ModelError",
     "Policy",
     "UserAffect",
     "condition",
+    "find_danger",
     "full_note",
     "load_model",
     "policy_for",
@@ -46,6 +50,8 @@ _HOME = {
     **dict.fromkeys(("Conversation", "Message"), "conversation"),
     **dict.fromkeys(("CorpusError", "DialogueError", "InputError", "ModelError"), "errors"),
     **dict.fromkeys(("DialogueModel", "load_model"), "models.base"),
+    "EmotionPrefix": "prefix",
+    "find_danger": "danger",
 }
 
 

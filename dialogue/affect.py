@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from statistics import fmean
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
@@ -22,8 +23,10 @@ __all__ = [
     "Feeling",
     "Policy",
     "Strength",
+    "Trend",
     "UserAffect",
     "policy_for",
+    "trend_of",
 ]
 
 Feeling = Literal["angry", "disgusted", "afraid", "happy", "neutral", "sad", "surprised"]
@@ -39,12 +42,21 @@ Accord = Literal["single", "agree", "conflict"]
 """Whether the channels tell the same story; `single` where only one of them was there."""
 ACCORDS: Final[tuple[Accord, ...]] = get_args(Accord)
 
+Trend = Literal["lifting", "steady", "sinking"]
+"""How the feeling went over a talk."""
+
 Act = Literal["follow", "ask", "comfort", "reassure", "calm", "validate", "celebrate", "explore"]
 
 CLEARLY_FROM: Final = 0.5
 VERY_FROM: Final = 0.8
 AGREE_FROM: Final = 0.5
 """`UserAffect.agreement` under this is a conflict: the distributions share less than half."""
+
+TREND_FROM: Final = 0.25
+"""Change of valence, on its scale from -1 to 1, that counts as one; about the change from neutral
+to a feeling that is read with a confidence of 0.4."""
+TREND_TURNS: Final = 4
+"""Earlier turns that the newest is compared with."""
 
 _VALENCE_SIGN: Final[Mapping[Feeling, int]] = {
     "angry": -1, "disgusted": -1, "afraid": -1, "happy": 1, "neutral": 0, "sad": -1, "surprised": 0,
@@ -174,6 +186,24 @@ POLICIES: Final[Mapping[tuple[Feeling | None, Strength, Accord], Policy]] = Mapp
 def policy_for(affect: UserAffect) -> Policy:
     """Look up how to answer someone who seems to feel so."""
     return POLICIES[affect.label, affect.strength, affect.accord]
+
+
+def trend_of(affects: Sequence[UserAffect]) -> Trend | None:
+    """Say how the feeling went, from the valence of the newest turn and the mean of those before.
+
+    Args:
+        affects: Of the user's turns in order of time.
+
+    Returns:
+        None where fewer than two turns were read before the newest.
+    """
+    before = [affect.valence for affect in affects[-1 - TREND_TURNS : -1]]
+    if len(before) < 2:
+        return None
+    change = affects[-1].valence - fmean(before)
+    if abs(change) < TREND_FROM:
+        return "steady"
+    return "lifting" if change > 0 else "sinking"
 
 
 def _check_word(what: str, word: str | None, allowed: tuple[str, ...]) -> None:

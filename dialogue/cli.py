@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,15 +39,28 @@ def add_commands(subparsers: Any) -> None:
         help="folder for cache, checkpoints and the model (default: %(default)s)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--model",
+        metavar="FOLDER",
+        help="train an emotion prefix for this model instead, and the model with it",
+    )
+    parser.add_argument(
+        "--prefix-only",
+        action="store_true",
+        help="with --model: leave the model as it is, to the bit",
+    )
+    parser.add_argument("--steps", type=int, help="of a prefix's training (default: the recipe's)")
     parser.set_defaults(run=train_dialogue)
 
 
 def train_dialogue(args: argparse.Namespace) -> int:
-    """Train the bundled model, or go on; returns the exit code.
+    """Train the bundled model or a prefix, or go on; returns the exit code.
 
     Raises:
         CorpusError: If there is no data folder or a corpus is missing.
-        InputError: If the out folder is a file, or holds a run that was not to be resumed.
+        InputError: If the out folder is a file, or holds a run that was not to be resumed, or
+            there is no model to train a prefix for.
+        ModelError: If the model cannot be had.
     """
     from dialogue.errors import CorpusError, InputError
     from dialogue.models.base import pick_device
@@ -57,6 +71,10 @@ def train_dialogue(args: argparse.Namespace) -> int:
     there = next(path for path in (args.out, *args.out.absolute().parents) if path.exists())
     if not there.is_dir():
         raise InputError(f"Expected a folder for --out, got {args.out}, where {there} is a file.")
+    if args.model is not None:
+        return _train_prefix(args)
+    if args.prefix_only or args.steps is not None:
+        raise InputError("Expected --model FOLDER with --prefix-only or --steps, got none.")
     recipe = Recipe()
     prepared = prepare(Path(args.data), args.out / "cache", recipe)
     run = Run(prepared, recipe, args.out, pick_device("auto"))
@@ -71,21 +89,58 @@ def train_dialogue(args: argparse.Namespace) -> int:
     return 0
 
 
+def _train_prefix(args: argparse.Namespace) -> int:
+    """Train an emotion prefix for a model of transformers."""
+    from dialogue.data import SOURCES, read_source
+    from dialogue.errors import InputError
+    from dialogue.models.base import pick_device
+    from dialogue.models.bundled import ROLE_TOKENS
+    from dialogue.models.local import PLAIN_TEMPLATE, load_pretrained
+    from dialogue.prefix_training import PrefixRecipe, PrefixRun, train_prefix
+
+    model, tokenizer = load_pretrained(args.model, pick_device("auto"))
+    model = model.float()
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    felt = [source for source in SOURCES if source.stage == 2]
+    talks = [talk for source in felt for talk in read_source(args.data, source, "train")]
+    valid = [talk for source in felt for talk in read_source(args.data, source, "valid")]
+    knows_notes = set(tokenizer.all_special_tokens) >= ROLE_TOKENS
+    recipe = PrefixRecipe(
+        together=not args.prefix_only,
+        noted_share=0.5 if knows_notes else 0.0,
+        **({} if args.steps is None else {"steps": args.steps}),
+    )
+    run = PrefixRun(model, tokenizer, talks, valid, recipe, args.out)
+    if run.is_begun and not args.resume:
+        raise InputError(f"Expected --resume or a new --out, got {args.out}, which holds a run.")
+    if args.resume and run.resume():
+        print(f"Going on from step {run.step} of {recipe.steps}.")
+    _with_bar(run, recipe.steps, train_prefix, lambda now: {})
+    run.export(args.out / "prefix")
+    print(
+        f"Wrote {args.out / 'prefix'}; "
+        + ("lay its two files beside the model" if args.prefix_only else "the model is beside it")
+        + f". Validation loss {run.validation_loss():.4f} nats a token."
+    )
+    return 0
+
+
 def _train_with_bar(run: Run, train: Any) -> None:
+    tokens_a_step = run.recipe.batch_rows * run.recipe.row_tokens
+    _with_bar(
+        run, run.steps, train, lambda now: {"tokens": f"{now.step * tokens_a_step / 1e6:.1f}M"}
+    )
+
+
+def _with_bar(run: Any, steps: int, train: Any, more: Callable[[Any], dict[str, str]]) -> None:
     from tqdm import tqdm
 
-    tokens_a_step = run.recipe.batch_rows * run.recipe.row_tokens
-    bar = tqdm(total=run.steps, initial=run.step, desc="training", unit="step", mininterval=10)
+    bar = tqdm(total=steps, initial=run.step, desc="training", unit="step", mininterval=10)
 
-    def show(now: Run, loss: float) -> None:
-        bar.set_postfix(
-            {
-                "loss": f"{loss:.3f}",
-                "valid": now.curve[-1]["valid_loss"] if now.curve else "-",
-                "tokens": f"{now.step * tokens_a_step / 1e6:.1f}M",
-            },
-            refresh=False,
-        )
+    def show(now: Any, loss: float) -> None:
+        valid = now.curve[-1]["valid_loss"] if now.curve else "-"
+        bar.set_postfix({"loss": f"{loss:.3f}", "valid": valid, **more(now)}, refresh=False)
         bar.update()
 
     with bar:

@@ -7,14 +7,15 @@ expression the same way, in words after the user's text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
-from dialogue.affect import Feeling, Strength, UserAffect, policy_for
+from dialogue.affect import Feeling, Strength, Trend, UserAffect, policy_for, trend_of
 from dialogue.conversation import Message
 
-__all__ = ["brief_note", "condition", "full_note", "short_note"]
+__all__ = ["brief_note", "condition", "full_note", "may_name", "over_attributes", "short_note"]
 
 _ADVERB: Final[dict[Strength, str]] = {"slightly": "a little ", "clearly": "", "very": "very "}
 _ADJECTIVE: Final[dict[Feeling, str]] = {"neutral": "calm"}
@@ -40,27 +41,47 @@ def brief_note(feeling: Feeling | None, strength: Strength) -> str:
     return UNCLEAR if feeling is None else f"[seems {describe(feeling, strength)}]"
 
 
-def short_note(affect: UserAffect) -> str:
-    """Write the bundled model's note for one affect: a few tokens, no instruction."""
+def short_note(affect: UserAffect, *, said: str = "", trend: Trend | None = None) -> str:
+    """Write the bundled model's note for one affect: a few tokens, no instruction.
+
+    It was trained without a trend, and reads the words themselves.
+    """
     if affect.accord == "conflict":
         return MIXED
     return brief_note(affect.label, affect.strength)
 
 
-def full_note(affect: UserAffect) -> str:
-    """Write the note for a model that follows instructions: what was perceived, how to answer."""
+def full_note(affect: UserAffect, *, said: str = "", trend: Trend | None = None) -> str:
+    """Write the note for a model that follows instructions: what was perceived, how to answer.
+
+    Args:
+        affect: How the person seems to feel.
+        said: Their words, which may allow to name the feeling.
+        trend: How the talk went so far.
+    """
     seen = ", ".join(affect.channels) or "their words"
     if affect.label is None:
         perceived = f"Perceived from {seen}: the feeling is unclear."
     else:
         perceived = f"Perceived from {seen}: seems {describe(affect.label, affect.strength)}."
-    return f"[{' '.join([perceived, *_accord_words(affect), policy_for(affect).guidance, _TACT])}]"
+    so_far = [] if trend is None else [_TREND_WORDS[trend]]
+    naming = _MAY_NAME if may_name(affect, said) else _MAY_NOT_NAME
+    guidance = policy_for(affect).guidance
+    words = [perceived, *_accord_words(affect), *so_far, guidance, _TACT, naming]
+    return f"[{' '.join(words)}]"
 
 
+_TREND_WORDS: Final[dict[Trend, str]] = {
+    "lifting": "Over the talk they seem to get lighter.",
+    "sinking": "Over the talk they seem to get heavier.",
+    "steady": "Over the talk they seem the same.",
+}
 _TACT: Final = (
-    "This may be wrong: trust the words first, never mention this note, a camera or scores, and "
-    "do not name the feeling unless they do."
+    "This may be wrong: trust the words first, and never mention this note, a camera, scores or a "
+    "diagnosis."
 )
+_MAY_NAME: Final = "You may name the feeling, carefully."
+_MAY_NOT_NAME: Final = "Do not name the feeling."
 
 
 def _accord_words(affect: UserAffect) -> list[str]:
@@ -68,14 +89,22 @@ def _accord_words(affect: UserAffect) -> list[str]:
         return []
     if affect.accord == "agree":
         return ["The channels agree."]
-    apart = [f"{channel} {feeling}" for channel, feeling in affect.by_channel.items() if feeling]
+    heard = ((channel, affect.by_channel.get(channel)) for channel in affect.channels)
+    apart = [f"{channel} {feeling}" for channel, feeling in heard if feeling]
     return [f"The channels disagree ({', '.join(apart)})." if apart else "The channels disagree."]
+
+
+class Note(Protocol):
+    """Writes the note beside one user turn."""
+
+    def __call__(self, affect: UserAffect, *, said: str, trend: Trend | None) -> str:
+        """Put an affect in words."""
 
 
 def condition(
     messages: Sequence[Message],
     affect: UserAffect | None = None,
-    write: Callable[[UserAffect], str] = full_note,
+    write: Note = full_note,
 ) -> list[Message]:
     """Write every known feeling beside the words it belongs to.
 
@@ -86,11 +115,72 @@ def condition(
         write: Makes the note: `full_note`, or `short_note` for the bundled model.
 
     Returns:
-        Plain messages: the content of each user turn with an affect ends in a line with its note.
+        The messages: the content of each user turn with an affect ends in a line with its note.
     """
     newest = messages[-1]
     felt = [*messages[:-1], replace(newest, affect=affect or newest.affect)]
-    return [
-        Message(m.role, m.content if m.affect is None else f"{m.content}\n{write(m.affect)}")
-        for m in felt
-    ]
+    noted: list[Message] = []
+    so_far: list[UserAffect] = []
+    for message in felt:
+        if message.affect is not None:
+            so_far.append(message.affect)
+            note = write(message.affect, said=message.content, trend=trend_of(so_far))
+            message = replace(message, content=f"{message.content}\n{note}")
+        noted.append(message)
+    return noted
+
+
+_FEELING_WORDS: Final = (
+    r"(?:angry|anger|furious|mad|annoyed|disgust\w*|afraid|scared|anxious|nervous|worried|fear"
+    r"|terrified|happy|glad|joy\w*|excited|sad\w*|unhappy|depressed|down|lonely|upset|surprised"
+    r"|shocked)\b"
+)
+_NAMES: Final = re.compile(rf"\b{_FEELING_WORDS}", re.IGNORECASE)
+_ASKS: Final = re.compile(
+    r"\b(?:how do(?:es)? (?:i|my (?:face|voice)) (?:seem|look|sound)|what do you (?:think|see|hear)"
+    r" i|(?:can|could) you (?:tell|see|hear) (?:how|what|that|if) i|do i (?:seem|look|sound)"
+    r"|how (?:am i feeling|do i feel)|what am i feeling)\b",
+    re.IGNORECASE,
+)
+EXTREME_FROM: Final = 0.9
+"""Calibrated confidence from which channels that agree let a feeling be named unasked."""
+
+
+def may_name(affect: UserAffect, said: str = "") -> bool:
+    """Whether an answer may name the feeling: they did, they ask, or the signal is extreme.
+
+    >>> sad = UserAffect("sad", confidence=0.7)
+    >>> [may_name(sad, said) for said in ("My dog died.", "I am so sad.", "How do I sound?")]
+    [False, True, True]
+    """
+    if _NAMES.search(said) or _ASKS.search(said):
+        return True
+    agreed = affect.accord == "agree" and affect.label not in (None, "neutral")
+    return agreed and affect.confidence >= EXTREME_FROM
+
+
+_ATTRIBUTES: Final = re.compile(
+    r"\byou(?:'re| are)? (?:\w+ )?(?:seem|look|sound|appear)(?:ing)? (?:like you(?:'re| are) )?"
+    rf"(?:so |very |really |a bit |a little )*{_FEELING_WORDS}"
+    r"|\b(?:camera|webcam|your (?:facial )?expression|your face (?:shows|says|tells)"
+    r"|detect(?:ed|s)?|(?:emotion|confidence) scores?|diagnos\w+"
+    r"|you (?:have|suffer from) (?:depression|anxiety))\b",
+    re.IGNORECASE,
+)
+
+
+def over_attributes(reply: str, affect: UserAffect | None = None, said: str = "") -> bool:
+    """Whether an answer says more about a person than it should.
+
+    It mentions camera, scores or a diagnosis, or names a feeling that it may not name.
+
+    Args:
+        reply: The answer.
+        affect: How the person seems to feel, or None.
+        said: Their words: what they speak of themselves may be taken up.
+    """
+    found = _ATTRIBUTES.search(reply)
+    if found is None or found[0].lower() in said.lower():
+        return False
+    names = _NAMES.search(found[0]) is not None
+    return not (names and affect is not None and may_name(affect, said))

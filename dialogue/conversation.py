@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, Self, get_args
 
 from dialogue.affect import UserAffect
 from dialogue.errors import InputError
@@ -12,6 +14,9 @@ from dialogue.errors import InputError
 __all__ = ["Conversation", "Message", "Role", "as_messages", "trim"]
 
 Role = Literal["system", "user", "assistant"]
+
+VERSION: Final = 1
+"""Of the JSON that a conversation is saved as; raised with every change that old code misreads."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +123,128 @@ class Conversation:
     def forget(self) -> None:
         """Delete every turn."""
         self.messages.clear()
+
+    def to_json(self) -> str:
+        """Write the talk as JSON: what was said, and how its speakers seemed to feel.
+
+        >>> print(Conversation().said("user", "Hi.").to_json())
+        {
+         "version": 1,
+         "messages": [
+          {
+           "role": "user",
+           "content": "Hi.",
+           "affect": null
+          }
+         ]
+        }
+        """
+        messages = [{**m.to_dict(), "affect": _affect_to_json(m.affect)} for m in self.messages]
+        return json.dumps({"version": VERSION, "messages": messages}, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote; the result is the same talk.
+
+        Raises:
+            InputError: If it is no such JSON, of another version, or a field is missing, unknown
+                or of a wrong kind.
+        """
+        try:
+            saved = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError("Expected a talk as JSON, got other text.") from error
+        _check_keys("a talk", saved, {"version", "messages"})
+        if saved["version"] != VERSION or isinstance(saved["version"], bool):
+            got = str(saved["version"])[:20]
+            raise InputError(f"Expected a talk of version {VERSION}, got version {got}.")
+        if not isinstance(saved["messages"], list):
+            raise InputError(f"Expected a list of messages, got {_kind(saved['messages'])}.")
+        return cls([_message_from_json(message) for message in saved["messages"]])
+
+    def save(self, path: Path) -> None:
+        """Write the talk into a file that its owner alone may read.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        try:
+            path.touch(mode=0o600)
+            path.write_text(self.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"Expected a file that can be written, got {error}.") from error
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read a talk from a file; see `from_json`.
+
+        Raises:
+            InputError: If there is no such file, or it holds no talk.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"Expected a talk in a file, got {error}.") from error
+        return cls.from_json(text)
+
+
+# -- a saved talk ---------------------------------------------------------------------------------
+
+
+def _affect_to_json(affect: UserAffect | None) -> dict[str, Any] | None:
+    if affect is None:
+        return None
+    values = {f.name: getattr(affect, f.name) for f in fields(affect)}
+    return {name: dict(v) if isinstance(v, Mapping) else v for name, v in values.items()}
+
+
+def _message_from_json(saved: Any) -> Message:
+    _check_keys("a message", saved, {"role", "content", "affect"})
+    if not isinstance(saved["role"], str):
+        raise InputError(f"Expected a role in words, got {_kind(saved['role'])}.")
+    return Message(saved["role"], saved["content"], _affect_from_json(saved["affect"]))  # type: ignore[arg-type]
+
+
+def _affect_from_json(saved: Any) -> UserAffect | None:
+    if saved is None:
+        return None
+    _check_keys("a feeling", saved, set(_KINDS))
+    for name, is_right in _KINDS.items():
+        if not is_right(saved[name]):
+            raise InputError(f"Expected another kind of {name}, got {_kind(saved[name])}.")
+    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in saved.items()}
+    return UserAffect(**values)
+
+
+def _check_keys(what: str, saved: Any, wanted: set[str]) -> None:
+    if not isinstance(saved, dict) or set(saved) != wanted:
+        got = ", ".join(sorted(saved)) if isinstance(saved, dict) else _kind(saved)
+        raise InputError(f"Expected {what} with {', '.join(sorted(wanted))}, got {got[:200]}.")
+
+
+def _kind(value: object) -> str:
+    """Name the kind of a value, never the value: it may be something that was said."""
+    return f"one of type {type(value).__name__}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_word_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+_KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "label": _is_word_or_none,
+    "probabilities": lambda v: (
+        isinstance(v, dict) and all(_is_number(p) and 0 <= p <= 1 for p in v.values())
+    ),
+    "confidence": _is_number,
+    "valence": _is_number,
+    "arousal": _is_number,
+    "channels": lambda v: isinstance(v, list) and all(isinstance(c, str) for c in v),
+    "agreement": lambda v: v is None or _is_number(v),
+    "by_channel": lambda v: isinstance(v, dict) and all(map(_is_word_or_none, v.values())),
+}
+"""What each field of a `UserAffect` is in JSON; complete, by test."""

@@ -6,15 +6,26 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from dialogue.affect import UserAffect
 from dialogue.conversation import Message
 from dialogue.errors import ModelError
 
-__all__ = ["Device", "DialogueModel", "load_model", "pick_device"]
+__all__ = [
+    "Device",
+    "DialogueModel",
+    "Quantization",
+    "forget",
+    "load_model",
+    "pick_device",
+    "require",
+]
 
 Device = Literal["auto", "cpu", "cuda"]
+
+Quantization = Literal["int8"]
+"""Eight-bit weights on a processor: linear layers take a quarter of float32's memory."""
 
 
 class DialogueModel(Protocol):
@@ -48,11 +59,30 @@ class DialogueModel(Protocol):
         """Return the whole answer; the same as all pieces of `stream` put together."""
 
 
+_URL = re.compile(r"https?://")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
+def forget(model: object) -> None:
+    """Let a model drop whatever it keeps of talks between turns, such as keys and values.
+
+    Of all talks at once: that nothing is left of the one that was deleted is worth reading the
+    others once more.
+
+    Args:
+        model: Any model, also one that keeps nothing or has a check before it.
+    """
+    drop = getattr(getattr(model, "model", model), "forget", None)
+    if drop is not None:
+        drop()
+
+
 def load_model(
-    name: str | None = None, *, device: Device = "auto", seed: int | None = None
+    name: str | None = None,
+    *,
+    device: Device = "auto",
+    seed: int | None = None,
+    quantize: Quantization | None = None,
 ) -> DialogueModel:
     """Load a model, with the check for a person in danger before it.
 
@@ -60,37 +90,58 @@ def load_model(
 
     Args:
         name: None for the bundled model; else a folder in transformers' format, a hub id, or the
-            URL of an OpenAI-compatible server such as `http://127.0.0.1:8000/v1`.
+            URL of an OpenAI-compatible server such as `http://127.0.0.1:8000/v1`; the name of one
+            of its models may follow a `#`.
         device: `auto` takes a GPU where there is one.
         seed: Makes answers repeat; None draws new ones each time.
+        quantize: How a folder or hub id is made smaller; None leaves it as it was published.
 
     Raises:
         ModelError: If there is no such folder, hub id or server, or it holds no causal language
-            model.
+            model, or one that cannot be quantised.
     """
     from dialogue.safeguards import Guarded
 
-    if name is not None and name.startswith(("http://", "https://")):
+    if quantize not in (None, *get_args(Quantization)):
+        raise ModelError(f"Expected quantize out of int8 or None, got {quantize!r}.")
+    if quantize is not None and (name is None or _URL.match(name)):
+        raise ModelError(f"Expected a folder or hub id with {quantize}, got {name or 'none'!r}.")
+
+    if name is not None and _URL.match(name):
         from dialogue.models.remote import RemoteModel
 
-        return Guarded(RemoteModel(name))
+        url, _, served = name.partition("#")
+        return Guarded(RemoteModel(url, served or None))
     if name is None:
         from dialogue.models.bundled import WEIGHTS, BundledModel
 
         return Guarded(BundledModel.load(WEIGHTS, device=device, seed=seed))
     if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
         raise ModelError(f"Expected a model's folder, hub id or URL, got {name!r}.")
-    return Guarded(_load_pretrained(name, device, seed))
+    return Guarded(_load_pretrained(name, device, seed, quantize))
 
 
-def _load_pretrained(name: str, device: Device, seed: int | None) -> DialogueModel:
-    """Load a model of transformers; one that this package trained answers as the bundled one."""
+def _load_pretrained(
+    name: str, device: Device, seed: int | None, quantize: Quantization | None
+) -> DialogueModel:
+    """Load a model of transformers; one that this package trained answers as the bundled one.
+
+    A prefix in its folder is used; it was trained for weights that were not quantised.
+    """
     from dialogue.models.bundled import ROLE_TOKENS, BundledModel
     from dialogue.models.local import LocalModel, load_pretrained
+    from dialogue.models.prefixed import PrefixedModel
+    from dialogue.prefix import EmotionPrefix, has_prefix
 
-    model, tokenizer = load_pretrained(name, pick_device(device))
+    model, tokenizer = load_pretrained(name, pick_device(device), quantize)
+    prefix = None
+    if has_prefix(Path(name)) and quantize is None:
+        prefix = EmotionPrefix.load(Path(name), model)
     if set(tokenizer.all_special_tokens) >= ROLE_TOKENS:
-        return BundledModel(model.float(), tokenizer, seed=seed)
+        model = model if quantize else model.float()
+        return BundledModel(model, tokenizer, seed=seed, prefix=prefix)
+    if prefix is not None:
+        return PrefixedModel(model, tokenizer, prefix, seed=seed)
     return LocalModel(model, tokenizer, seed=seed)
 
 
@@ -107,3 +158,13 @@ def pick_device(device: Device) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("Expected a CUDA device, got a machine without one.")
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def require(wanted: str, value: float, holds: bool) -> None:
+    """Check one number of a configuration.
+
+    Raises:
+        ModelError: If it does not hold.
+    """
+    if not holds:
+        raise ModelError(f"Expected {wanted}, got {value}.")

@@ -15,16 +15,20 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from dialogue.affect import UserAffect, policy_for
-from dialogue.conditioning import condition, short_note
+from dialogue.conditioning import condition, over_attributes, short_note
+from dialogue.context import LEFT_OUT, READ_ONLY_THE_END, cut_text
 from dialogue.conversation import Message, as_messages, trim
 from dialogue.models.base import Device, pick_device
 from dialogue.models.local import encode, load_pretrained
+from dialogue.prefix import EmotionPrefix, has_prefix, turn_starts, weave
 from dialogue.text import bare, tidy
 
 __all__ = ["ROLE_TOKENS", "WEIGHTS", "BundledDecoding", "BundledModel", "Candidate", "faults"]
 
 ROLE_TOKENS: Final = frozenset({"<|start|>", "<|user|>", "<|agent|>", "<|end|>"})
 """Of the tokenizer that `dialogue.training` makes, by which its models are known."""
+_NOTE_TOKENS: Final = 16
+"""Room for the note and the marks of a turn."""
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
 
 
@@ -82,6 +86,7 @@ class BundledModel:
         tokenizer: Its own, with the chat template of `dialogue.training`.
         decoding: How an answer is drawn and chosen.
         seed: Makes answers repeat; None draws new ones each time.
+        prefix: Trained for this model; None tells it of a feeling by the note alone.
     """
 
     def __init__(
@@ -90,19 +95,23 @@ class BundledModel:
         tokenizer: Any,
         decoding: BundledDecoding = BundledDecoding(),
         seed: int | None = None,
+        prefix: EmotionPrefix | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._decoding = decoding
         self._seed = seed
+        self._prefix = prefix
 
     @classmethod
     def load(
         cls, folder: Path = WEIGHTS, *, device: Device = "auto", seed: int | None = None
     ) -> BundledModel:
-        """Load the weights from a folder; see `load_model`."""
+        """Load the weights, and their prefix where one is beside them; see `load_model`."""
         model, tokenizer = load_pretrained(str(folder), pick_device(device))
-        return cls(model.float(), tokenizer, seed=seed)
+        model = model.float()
+        prefix = EmotionPrefix.load(folder, model) if has_prefix(folder) else None
+        return cls(model, tokenizer, seed=seed, prefix=prefix)
 
     def stream(
         self,
@@ -128,6 +137,9 @@ class BundledModel:
         self, messages: list[Message], affect: UserAffect | None, cancel: threading.Event
     ) -> Iterator[str]:
         text = self._choose(messages, affect, cancel)
+        newest = messages[-1].content
+        if text and self._spelt(newest) != tidy(newest):
+            yield READ_ONLY_THE_END
         for piece in re.findall(r"\S+\s*", text):
             if cancel.is_set():
                 return
@@ -155,15 +167,32 @@ class BundledModel:
 
     def encode(self, messages: Sequence[Message], affect: UserAffect | None = None) -> Tensor:
         """Write a talk as token ids of shape (1, token), spelt and noted as in training."""
-        spelt = [replace(message, content=tidy(message.content)) for message in messages]
+        spelt = [replace(message, content=self._spelt(message.content)) for message in messages]
         noted = condition(spelt, affect, short_note)
         kept = trim(noted, self._decoding.context_tokens, self._count)
-        ids = encode(self._tokenizer, kept)
-        most = self._decoding.context_tokens + 2  # the start token and the answer's role
-        if ids.shape[1] > most:
-            # One turn alone is too long: its end is nearest to what is to be answered.
-            ids = torch.cat([ids[:, :2], ids[:, 2 - most :]], 1)
+        ids = self._woven(encode(self._tokenizer, kept), kept)
         return ids.to(self._model.device)
+
+    def _woven(self, ids: Tensor, messages: Sequence[Message]) -> Tensor:
+        """Write virtual tokens in front of the turns that have an affect, (1, token)."""
+        if self._prefix is None:
+            return ids
+        starts = turn_starts(self._tokenizer, messages, ids[0])
+        affects = [message.affect for message in messages if message.role == "user"]
+        return weave(ids[0], starts, affects, self._prefix.shape.tokens)[None]
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        """Look a talk up, (1, token) -> (1, token, width)."""
+        words = self._model.get_input_embeddings()
+        if self._prefix is None:
+            embedded: Tensor = words(ids)
+            return embedded
+        return self._prefix.embed(words, ids)
+
+    def _spelt(self, text: str) -> str:
+        """Spell one turn as in training; of one that is too long by itself, its end."""
+        room = self._decoding.context_tokens - _NOTE_TOKENS
+        return cut_text(tidy(text), room, self._count).removeprefix(LEFT_OUT)
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) + 2
@@ -180,14 +209,16 @@ class BundledModel:
         """Draw answers side by side.
 
         Args:
-            prompt: (1, token) int64, ending where the answer begins.
+            prompt: (1, token) int64 of `encode`, ending where the answer begins.
             generator: Source of all randomness.
             cancel: Once set, drawing ends within one token.
             warmer: Added to the temperature.
         """
         count, end = self._decoding.candidates, self._tokenizer.eos_token_id
         cache = DynamicCache(config=self._model.config)
-        logits = self._model(prompt, past_key_values=cache, logits_to_keep=1).logits[:, -1]
+        logits = self._model(
+            inputs_embeds=self._embedded(prompt), past_key_values=cache, logits_to_keep=1
+        ).logits[:, -1]
         cache.batch_repeat_interleave(count)
         logits = logits.expand(count, -1)
         ids = torch.empty(count, 0, dtype=torch.long, device=prompt.device)
@@ -292,7 +323,8 @@ def faults(text: str, said: Sequence[str], affect: UserAffect | None = None) -> 
         text: The answer.
         said: Every earlier turn of the talk, by either.
         affect: How the user seems to feel: gladness to the sad is a fault, and so is an answer
-            without a question where the policy asks one.
+            without a question where the policy asks one, and to say more about a person than
+            one should.
     """
     words = bare(text).split()
     trigrams = _grams(words, 3)
@@ -300,6 +332,7 @@ def faults(text: str, said: Sequence[str], affect: UserAffect | None = None) -> 
     found += re.search(r"\b(\w+) \1\b", text, re.IGNORECASE) is not None
     found += text.count('"') % 2 + (text[-1:] not in '.!?"')
     found += max((_overlap(words, bare(earlier).split()) for earlier in said), default=0.0)
+    found += over_attributes(text, affect, said[-1] if said else "")
     return found + (len(words) < 3) + _tone_faults(text, affect)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    DynamicCache,
     StoppingCriteria,
     StoppingCriteriaList,
     TextIteratorStreamer,
@@ -24,19 +27,25 @@ from transformers.utils import logging as hub_logging
 
 from dialogue.affect import UserAffect
 from dialogue.conditioning import condition
-from dialogue.conversation import Message, as_messages, trim
+from dialogue.context import READ_ONLY_THE_END, Fitted, fit
+from dialogue.conversation import Message, as_messages
 from dialogue.errors import ModelError
-from dialogue.models.base import Device, pick_device
+from dialogue.models.base import Device, Quantization, pick_device, require
+from dialogue.models.cache import TalkCaches
 from dialogue.persona import PERSONA
 
-__all__ = ["Decoding", "LocalModel", "encode", "load_pretrained"]
+__all__ = ["Decoding", "LocalModel", "encode", "load_pretrained", "pick_dtype", "quantized"]
 
 PLAIN_TEMPLATE: Final = (
-    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n"
+    "{% for message in messages %}{{ message['role'] | capitalize }}: "
+    "{{ message['content'] | replace('\n', ' ') }}\n"
     "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-"""For models whose tokenizer brings no chat template."""
+"""For models whose tokenizer brings no chat template. A role counts at the beginning of a line
+only, and nobody's words begin one."""
 PLAIN_STOP: Final = "\nUser:"
+PERSONA_SHARE: Final = 0.25
+"""Of what a model reads at once, that its persona may take from the talk; else it goes without."""
 _TURN_TOKENS: Final = 6
 """What a template writes around a turn, about."""
 _EXISTENCE_TIMEOUT_S: Final = 5.0
@@ -52,17 +61,33 @@ class Decoding:
         most_tokens: Longest answer.
         context_tokens: Most tokens that are read; fewer where the model has fewer positions.
         timeout_s: Longest wait for one token.
+        cached_talks: Talks whose keys and values are kept between turns, the most recently
+            answered ones; each takes memory for up to `context_tokens`.
+
+    Raises:
+        ModelError: If a number is out of its range.
     """
 
     temperature: float = 0.7
     top_p: float = 0.9
     most_tokens: int = 160
-    context_tokens: int = 2048
+    context_tokens: int = 4096
     timeout_s: float = 120.0
+    cached_talks: int = 4
+
+    def __post_init__(self) -> None:
+        require("a temperature of at least 0", self.temperature, self.temperature >= 0)
+        require("a top_p in (0, 1]", self.top_p, 0 < self.top_p <= 1)
+        require("most_tokens of at least 1", self.most_tokens, self.most_tokens >= 1)
+        require("context_tokens of at least 1", self.context_tokens, self.context_tokens >= 1)
+        require("timeout_s above 0", self.timeout_s, self.timeout_s > 0)
+        require("cached_talks of at least 0", self.cached_talks, self.cached_talks >= 0)
 
 
 class LocalModel:
     """A model of transformers with its tokenizer.
+
+    What was read of a talk is kept for its next turn, which then reads only what is new.
 
     Args:
         model: Causal, in evaluation mode, on its device.
@@ -83,12 +108,23 @@ class LocalModel:
         self._plain = tokenizer.chat_template is None
         if self._plain:
             tokenizer.chat_template = PLAIN_TEMPLATE
+        # Here also because a tokenizer's first use may set it up, which no two threads may do.
+        self._persona_fits = self._count(PERSONA) <= PERSONA_SHARE * self._context_tokens
+        self._talks = _caches(model, decoding.cached_talks)
 
     @classmethod
-    def load(cls, name: str, *, device: Device = "auto", seed: int | None = None) -> LocalModel:
+    def load(
+        cls,
+        name: str,
+        *,
+        device: Device = "auto",
+        seed: int | None = None,
+        quantize: Quantization | None = None,
+        decoding: Decoding = Decoding(),
+    ) -> LocalModel:
         """Load from a folder or the hub; see `load_model`."""
-        model, tokenizer = load_pretrained(name, pick_device(device))
-        return cls(model, tokenizer, seed=seed)
+        model, tokenizer = load_pretrained(name, pick_device(device), quantize)
+        return cls(model, tokenizer, decoding, seed)
 
     def stream(
         self,
@@ -110,13 +146,18 @@ class LocalModel:
         """Return the whole answer; see `DialogueModel.reply`."""
         return "".join(self.stream(messages, affect=affect))
 
+    def forget(self) -> None:
+        """Drop what is kept of talks; see `dialogue.models.base.forget`."""
+        if self._talks is not None:
+            self._talks.forget()
+
     def _answer(
         self, messages: list[Message], affect: UserAffect | None, cancel: threading.Event
     ) -> Iterator[str]:
-        noted = self._with_persona(condition(messages, affect))
-        ids = encode(self._tokenizer, trim(noted, self._context_tokens, self._count))
-        # One turn alone may be too long: its end is nearest to what is to be answered.
-        ids = ids[:, -self._context_tokens :].to(self._model.device)
+        fitted = self._fit(messages, affect)
+        ids = self._encode(fitted.messages)
+        # Where even the template and one word are too long, whatever is last is read.
+        ids = ids[:, -self._context_tokens :]
         streamer = TextIteratorStreamer(
             self._tokenizer,
             skip_prompt=True,
@@ -124,11 +165,12 @@ class LocalModel:
             skip_special_tokens=True,
         )
         stop = threading.Event()
-        worker = _Worker(
-            self._model, self._settings(ids, streamer, _AnySet(cancel, stop)), streamer, self._seed
-        )
+        settings = self._settings(streamer, _AnySet(cancel, stop))
+        worker = _Worker(lambda: self._generate(ids, settings), streamer)
         worker.start()
         try:
+            if fitted.cut:
+                yield READ_ONLY_THE_END
             yield from _until(streamer, PLAIN_STOP if self._plain else None)
         except queue.Empty as error:
             limit = self._decoding.timeout_s
@@ -139,15 +181,37 @@ class LocalModel:
         if worker.error is not None:
             raise ModelError(f"Expected an answer, got {worker.error!r}.") from worker.error
 
-    def _settings(
-        self, ids: Tensor, streamer: TextIteratorStreamer, stop: StoppingCriteria
-    ) -> dict[str, Any]:
-        """Say how to generate from ids, (1, token)."""
+    def _fit(self, messages: list[Message], affect: UserAffect | None) -> Fitted:
+        said = self._with_persona(messages)
+        return fit(said, condition(said, affect), self._context_tokens, self._count)
+
+    def _encode(self, messages: Sequence[Message]) -> Tensor:
+        """Write a talk as token ids of shape (1, token)."""
+        return encode(self._tokenizer, messages)
+
+    def _generate(self, ids: Tensor, settings: dict[str, Any]) -> None:
+        """Write the answer to ids, (1, token), into the settings' streamer."""
+        with nullcontext() if self._seed is None else _seeded(self._seed, self._model.device):
+            if self._talks is None:
+                self._generate_from(ids, settings, None)
+                return
+            cache = self._talks.take(ids[0])
+            read = self._generate_from(ids, settings, cache.layers)
+            size = cache.layers.get_seq_length()
+            self._talks.give(replace(cache, tokens=read[0, :size].cpu()))
+
+    def _generate_from(self, ids: Tensor, settings: dict[str, Any], layers: Any) -> Tensor:
+        known = {} if layers is None else {"past_key_values": layers}
+        ids = ids.to(self._model.device)
+        written: Tensor = self._model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), **settings, **known
+        )
+        return written
+
+    def _settings(self, streamer: TextIteratorStreamer, stop: StoppingCriteria) -> dict[str, Any]:
         sampling = self._decoding.temperature > 0
         drawn = {"temperature": self._decoding.temperature, "top_p": self._decoding.top_p}
         return {
-            "input_ids": ids,
-            "attention_mask": torch.ones_like(ids),
             "max_new_tokens": self._most_tokens,
             "do_sample": sampling,
             "pad_token_id": self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
@@ -160,9 +224,20 @@ class LocalModel:
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) + _TURN_TOKENS
 
     def _with_persona(self, messages: list[Message]) -> list[Message]:
-        if self._plain or any(message.role == "system" for message in messages):
+        has_one = any(message.role == "system" for message in messages)
+        if self._plain or has_one or not self._persona_fits:
             return messages
         return [Message("system", PERSONA), *messages]
+
+
+def _caches(model: Any, most: int) -> TalkCaches | None:
+    """Keep the caches of talks, where the model has one that can be cropped."""
+    config = model.config.get_text_config(decoder=True)
+    static = model.generation_config.cache_implementation is not None
+    takes_one = "past_key_values" in inspect.signature(model.forward).parameters
+    if most == 0 or static or not takes_one or not model._supports_default_dynamic_cache():
+        return None
+    return TalkCaches(lambda: DynamicCache(config=config), most)
 
 
 def _room(model: Any, decoding: Decoding) -> tuple[int, int]:
@@ -174,28 +249,76 @@ def _room(model: Any, decoding: Decoding) -> tuple[int, int]:
     return new, min(decoding.context_tokens, positions - new)
 
 
-def load_pretrained(name: str, device: str) -> tuple[Any, Any]:
+def load_pretrained(
+    name: str, device: str, quantize: Quantization | None = None
+) -> tuple[Any, Any]:
     """Load model and tokenizer; safetensors only, and nobody's code is run.
 
     Args:
         name: A folder, which is read without the network, or a hub id.
-        device: `cpu` or `cuda`; a GPU gets bfloat16, a processor float32.
+        device: `cpu` or `cuda`.
+        quantize: `int8` computes linear layers with eight-bit weights, on a processor.
 
     Raises:
-        ModelError: If it cannot be had or is no causal language model.
+        ModelError: If it cannot be had, is no causal language model, or cannot be quantised.
     """
+    if quantize is not None and device != "cpu":
+        raise ModelError(
+            "Expected --device cpu with int8, got a GPU; there, name a model that was published "
+            "quantised, or serve it with vLLM and name the URL."
+        )
     here = Path(name).is_dir()
     options = {"local_files_only": here or not _is_on_hub(name), "trust_remote_code": False}
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
         with _no_bar() if here else nullcontext():
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
             model = AutoModelForCausalLM.from_pretrained(
-                name, dtype=dtype, use_safetensors=True, **options
+                name, dtype="auto", use_safetensors=True, **options
             )
     except Exception as error:  # damaged files raise what their reader likes
         raise _unusable(name) from error
-    return model.to(device).eval(), tokenizer
+    if getattr(model, "hf_quantizer", None) is None:  # published quantised: as it is
+        model = model.to(torch.float32 if quantize else pick_dtype(device, model.dtype))
+    model = model.to(device).eval()
+    model.generation_config.cache_implementation = None  # the caches of talks take its place
+    return (quantized(model) if quantize else model), tokenizer
+
+
+def pick_dtype(device: str, stored: torch.dtype) -> torch.dtype:
+    """Choose the numbers to compute with.
+
+    A GPU gets bfloat16, or float16 where it has no bfloat16. A processor gets float32, but
+    bfloat16 where it multiplies that itself and the weights were stored so: they lose nothing.
+
+    Args:
+        device: `cpu` or `cuda`.
+        stored: What the weights were stored in.
+    """
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native and stored == torch.bfloat16 else torch.float32
+
+
+def quantized(model: Any) -> Any:
+    """Give all linear layers but the last eight-bit weights, a scale for each output channel.
+
+    Inputs are quantised as they come, so that whole products are computed in eight bits.
+    """
+    linear = [name for name, part in model.named_modules() if type(part) is torch.nn.Linear]
+    head = model.get_output_embeddings()
+    names = [name for name in linear if model.get_submodule(name) is not head]
+    if not names:
+        raise ModelError(f"Expected linear layers to quantise, got {type(model).__name__}.")
+    with warnings.catch_warnings():
+        # torch announces that this moves to torchao, which was no faster than float32 here
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch.ao import quantization
+
+        per_channel = quantization.per_channel_dynamic_qconfig
+        return quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+            model, dict.fromkeys(names, per_channel)
+        )
 
 
 def _is_on_hub(name: str) -> bool:
@@ -247,13 +370,15 @@ def encode(tokenizer: Any, messages: Sequence[Message]) -> Tensor:
         "sanitize_control_tokens": True,
         "return_tensors": "pt",
         "return_dict": True,
+        "enable_thinking": False,  # templates that know it; a listener does not muse aloud
     }
     try:
         written = tokenizer.apply_chat_template(talk, **options)
     except Exception as error:  # templates raise what they like, some on a system message
-        if talk[0]["role"] != "system":
+        if talk[0]["role"] != "system" or len(talk) < 2:
             raise ModelError(f"Expected a usable chat template, got {error!r}.") from error
-        return encode(tokenizer, messages[1:])
+        first = Message(messages[1].role, f"{messages[0].content}\n\n{messages[1].content}")
+        return encode(tokenizer, [first, *messages[2:]])
     ids: Tensor = written["input_ids"]
     return ids
 
@@ -285,20 +410,15 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 class _Worker(threading.Thread):
     """Generates beside the reader, and ends the stream whatever happens."""
 
-    def __init__(
-        self, model: Any, settings: dict[str, Any], streamer: Any, seed: int | None
-    ) -> None:
+    def __init__(self, generate: Callable[[], None], streamer: Any) -> None:
         super().__init__(daemon=True)
-        self._model = model
-        self._settings = settings
+        self._generate = generate
         self._streamer = streamer
-        self._seed = seed
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            with nullcontext() if self._seed is None else _seeded(self._seed, self._model.device):
-                self._model.generate(**self._settings)
+            self._generate()
         except Exception as error:
             self.error = error
             self._streamer.on_finalized_text("", stream_end=True)

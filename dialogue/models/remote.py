@@ -5,26 +5,33 @@ from __future__ import annotations
 import json
 import os
 import queue
+import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from itertools import chain
 from typing import Any, Final, cast
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from dialogue.affect import UserAffect
 from dialogue.conditioning import condition
-from dialogue.conversation import Message, as_messages, trim
+from dialogue.context import READ_ONLY_THE_END, fit
+from dialogue.conversation import Message, as_messages
 from dialogue.errors import ModelError
+from dialogue.models.base import require
 from dialogue.persona import PERSONA
 
 __all__ = ["RemoteModel", "RemoteSettings"]
 
 KEY_VARIABLE: Final = "ATTUNE_API_KEY"
 """The environment is the only place a key is taken from."""
-_CANCEL_CHECK_S: Final = 0.05
+CANCEL_CHECK_S: Final = 0.02
+LONGEST_WAIT_S: Final = 30.0
+"""Between two tries, whatever the server asks for."""
 _PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -38,15 +45,31 @@ class RemoteSettings:
         context_tokens: Most tokens of the talk that are sent, at about three letters a token.
         timeout_s: Longest silence of the server.
         tries: How often an answer that has not begun is asked for.
-        first_wait_s: Before the second try; doubled each time.
+        first_wait_s: Before the second try; doubled each time, and as long as a server that is
+            too busy asks for.
+
+    Raises:
+        ModelError: If a number is out of its range.
     """
 
     temperature: float = 0.7
     most_tokens: int = 160
-    context_tokens: int = 2048
+    context_tokens: int = 4096
     timeout_s: float = 60.0
     tries: int = 3
     first_wait_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        require("a temperature of at least 0", self.temperature, self.temperature >= 0)
+        require("most_tokens of at least 1", self.most_tokens, self.most_tokens >= 1)
+        require("context_tokens of at least 1", self.context_tokens, self.context_tokens >= 1)
+        require("timeout_s above 0", self.timeout_s, self.timeout_s > 0)
+        require("tries of at least 1", self.tries, self.tries >= 1)
+        require("first_wait_s of at least 0", self.first_wait_s, self.first_wait_s >= 0)
+
+
+def _wait(seconds: float, cancel: threading.Event) -> None:
+    cancel.wait(seconds)
 
 
 class RemoteModel:
@@ -56,7 +79,10 @@ class RemoteModel:
         url: Up to and with the version, such as `http://127.0.0.1:8000/v1`.
         name: Of the model; None asks the server for its first.
         settings: How the server is asked.
-        wait: Waits so many seconds; a test gives its own.
+        wait: Waits so many seconds, or until the answer is cancelled; a test gives its own.
+
+    Raises:
+        ModelError: If the URL holds a password, or nobody answers there.
     """
 
     def __init__(
@@ -64,9 +90,13 @@ class RemoteModel:
         url: str,
         name: str | None = None,
         settings: RemoteSettings = RemoteSettings(),
-        wait: Callable[[float], None] = time.sleep,
+        wait: Callable[[float, threading.Event], None] = _wait,
     ) -> None:
         self._url = url.rstrip("/")
+        if "@" in url:  # every error repeats the URL
+            raise ModelError(
+                f"Expected a key in {KEY_VARIABLE}, got a URL with a name or password."
+            )
         self._settings = settings
         self._wait = wait
         self._name = name or self._first_model()
@@ -79,10 +109,11 @@ class RemoteModel:
         cancel: threading.Event | None = None,
     ) -> Iterator[str]:
         """Yield the answer as it comes; see `DialogueModel.stream`."""
-        taken = as_messages(messages)
-        kept = trim(condition(taken, affect), self._settings.context_tokens, _count)
-        cancel = cancel or threading.Event()
-        return _read_beside(self._answer(kept, cancel), cancel)
+        said = as_messages(messages)
+        fitted = fit(said, condition(said, affect), self._settings.context_tokens, _count)
+        line = _Line(cancel or threading.Event())
+        opening = [READ_ONLY_THE_END] if fitted.cut else []
+        return _read_beside(chain(opening, self._answer(fitted.messages, line)), line)
 
     def reply(
         self,
@@ -93,7 +124,7 @@ class RemoteModel:
         """Return the whole answer; see `DialogueModel.reply`."""
         return "".join(self.stream(messages, affect=affect))
 
-    def _answer(self, messages: list[Message], cancel: threading.Event) -> Iterator[str]:
+    def _answer(self, messages: list[Message], line: _Line) -> Iterator[str]:
         asked = {
             "model": self._name,
             "messages": [m.to_dict() for m in (Message("system", PERSONA), *messages)],
@@ -102,41 +133,51 @@ class RemoteModel:
             "stream": True,
         }
         answered = False
-        try:
-            with self._open("/chat/completions", asked, cancel) as response:
-                for piece in _pieces(response):
-                    if cancel.is_set():
-                        return
-                    answered = True
-                    yield piece
-        except _CancelledError:
-            return
-        except (OSError, HTTPException, ValueError) as error:
-            raise ModelError(f"Expected an answer of {self._url}, got {error!r}.") from error
-        if not answered and not cancel.is_set():
+        for piece in self._ask("/chat/completions", asked, line, _pieces):
+            answered = True
+            yield piece
+        if not answered and not line.is_down:
             raise ModelError(f"Expected an answer of {self._url}, got one without words.")
 
     def _first_model(self) -> str:
-        with self._open("/models", None, threading.Event()) as response:
-            try:
-                return str(json.load(response)["data"][0]["id"])
-            except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
-                raise ModelError(f"Expected a list of models at {self._url}/models.") from error
+        line = _Line(threading.Event())
+        return next(self._ask("/models", None, line, _first_id))
 
-    def _open(
-        self, path: str, body: Mapping[str, Any] | None, cancel: threading.Event
-    ) -> HTTPResponse:
+    def _ask(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        line: _Line,
+        read: Callable[[HTTPResponse], Iterator[str]],
+    ) -> Iterator[str]:
+        """Yield what is read, and try again where nothing came and the failure may pass."""
         for number in range(1, self._settings.tries + 1):
-            if cancel.is_set():
-                raise _CancelledError
+            begun = False
             try:
-                request = self._request(path, body)
-                return cast(HTTPResponse, _OPENER.open(request, timeout=self._settings.timeout_s))
+                with line.open(self._request(path, body), self._settings.timeout_s) as response:
+                    for piece in read(response):
+                        begun = True
+                        yield piece
+                return
             except (OSError, HTTPException, ValueError) as error:
-                if number == self._settings.tries or not _may_pass(error):
-                    raise ModelError(f"Expected an answer of {self._url}, got {error}.") from error
-            self._wait(self._settings.first_wait_s * 2 ** (number - 1))
-        raise ModelError(f"Expected at least one try, got {self._settings.tries}.")
+                if isinstance(error, HTTPError):
+                    error.close()
+                last = begun or number == self._settings.tries or not _may_pass(error)
+                if last and not line.is_down:
+                    raise self._failure(error) from error
+                pause_s = self._pause_s(number, error)
+            if not line.is_down:
+                self._wait(pause_s, line.cancel)
+            if line.is_down:
+                return
+
+    def _pause_s(self, number: int, error: Exception) -> float:
+        asked = error.headers.get("Retry-After", "") if isinstance(error, HTTPError) else ""
+        doubled = self._settings.first_wait_s * 2.0 ** (number - 1)
+        return min(LONGEST_WAIT_S, max(doubled, float(asked) if asked.isdecimal() else 0.0))
+
+    def _failure(self, error: Exception) -> ModelError:
+        return ModelError(f"Expected an answer of {self._url}, got {str(error) or repr(error)}.")
 
     def _request(self, path: str, body: Mapping[str, Any] | None) -> Request:
         headers = {"Content-Type": "application/json"}
@@ -148,42 +189,84 @@ class RemoteModel:
         return Request(f"{self._url}{path}", data, headers)
 
 
-def _read_beside(pieces: Iterator[str], cancel: threading.Event) -> Iterator[str]:
-    """Read in a thread, so that a silent server keeps nobody who cancelled waiting."""
-    read: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
-    gone = threading.Event()
-    reader = threading.Thread(target=_read, args=(pieces, read, gone), daemon=True)
-    reader.start()
-    try:
-        while not cancel.is_set():
-            try:
-                piece = read.get(timeout=_CANCEL_CHECK_S)
-            except queue.Empty:
-                continue
-            if isinstance(piece, Exception):
-                raise piece
-            if piece is None or cancel.is_set():
-                return
-            yield piece
-    finally:
-        gone.set()
+# -- one connection an answer ---------------------------------------------------------------------
 
 
-def _read(
-    pieces: Iterator[str], read: queue.SimpleQueue[str | Exception | None], gone: threading.Event
-) -> None:
-    try:
-        for piece in pieces:
-            if gone.is_set():
-                break  # the response is closed with its generator
-            read.put(piece)
-    except Exception as error:
-        read.put(error)
-    read.put(None)
+class _Line:
+    """The connection of one answer, which another thread can hang up.
+
+    Args:
+        cancel: Set by whoever wants the answer no more.
+    """
+
+    def __init__(self, cancel: threading.Event) -> None:
+        self.cancel = cancel
+        self._hung_up = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether nobody listens any more."""
+        return self._hung_up or self.cancel.is_set()
+
+    def open(self, request: Request, timeout_s: float) -> HTTPResponse:
+        """Send a request, and return the answer as it begins."""
+        opener = build_opener(_NoRedirects, _Plain(self), _Secure(self))
+        return cast(HTTPResponse, opener.open(request, timeout=timeout_s))
+
+    def take(self, connected: socket.socket) -> None:
+        """Note the connection."""
+        with self._lock:
+            self._socket = connected
+        if self.is_down:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection at once: whoever reads from it finds its end."""
+        with self._lock:
+            self._hung_up = True
+            if self._socket is not None:
+                with suppress(OSError):  # it has ended by itself
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
 
-class _CancelledError(Exception):
-    """The reader wants no answer any more."""
+class _PlainConnection(HTTPConnection):
+    def __init__(self, line: _Line, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._line = line
+
+    def connect(self) -> None:
+        super().connect()
+        self._line.take(self.sock)
+
+
+class _SecureConnection(HTTPSConnection):
+    def __init__(self, line: _Line, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._line = line
+
+    def connect(self) -> None:
+        super().connect()
+        self._line.take(self.sock)
+
+
+class _Plain(HTTPHandler):
+    def __init__(self, line: _Line) -> None:
+        super().__init__()
+        self._line = line
+
+    def http_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(partial(_PlainConnection, self._line), req)
+
+
+class _Secure(HTTPSHandler):
+    def __init__(self, line: _Line) -> None:
+        super().__init__()
+        self._line = line
+
+    def https_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(partial(_SecureConnection, self._line), req)
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -193,7 +276,43 @@ class _NoRedirects(HTTPRedirectHandler):
         """Return no new request, so that the answer stays the error it is."""
 
 
-_OPENER: Final = build_opener(_NoRedirects)
+def _read_beside(pieces: Iterator[str], line: _Line) -> Iterator[str]:
+    """Read in a thread, so that a silent server keeps nobody who cancelled waiting."""
+    read: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
+    done = threading.Event()
+    for work, args in ((_read, (pieces, read)), (_watch, (line, read, done))):
+        threading.Thread(target=work, args=args, daemon=True).start()
+    try:
+        while (piece := read.get()) is not None and not line.is_down:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+    finally:
+        done.set()
+        line.hang_up()
+
+
+def _read(pieces: Iterator[str], read: queue.SimpleQueue[str | Exception | None]) -> None:
+    try:
+        for piece in pieces:
+            read.put(piece)
+    except Exception as error:
+        read.put(error)
+    read.put(None)
+
+
+def _watch(
+    line: _Line, read: queue.SimpleQueue[str | Exception | None], done: threading.Event
+) -> None:
+    """Let go of the connection as soon as the answer is cancelled."""
+    while not done.wait(CANCEL_CHECK_S):
+        if line.cancel.is_set():
+            line.hang_up()
+            read.put(None)
+            return
+
+
+# -- what comes over it ---------------------------------------------------------------------------
 
 
 def _count(text: str) -> int:
@@ -204,6 +323,13 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, HTTPError):
         return error.code in _PASSING
     return isinstance(error, OSError)
+
+
+def _first_id(response: HTTPResponse) -> Iterator[str]:
+    try:
+        yield str(json.load(response)["data"][0]["id"])
+    except (LookupError, TypeError) as error:
+        raise ValueError("no list of models") from error
 
 
 def _pieces(response: HTTPResponse) -> Iterator[str]:

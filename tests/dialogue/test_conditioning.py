@@ -2,8 +2,15 @@
 
 import pytest
 
-from dialogue.affect import UserAffect
-from dialogue.conditioning import brief_note, condition, full_note, short_note
+from dialogue.affect import UserAffect, trend_of
+from dialogue.conditioning import (
+    brief_note,
+    condition,
+    full_note,
+    may_name,
+    over_attributes,
+    short_note,
+)
 from dialogue.conversation import Message
 
 SAD = UserAffect("sad", confidence=0.9, channels=("face", "voice"), agreement=0.9)
@@ -67,3 +74,77 @@ def test_the_full_note_names_what_disagrees():
     )
     assert "The channels disagree (face happy, words sad)." in full_note(apart)
     assert "ask one open, gentle question" in full_note(apart)
+
+
+def felt(valence, label="sad", confidence=0.7, **more):
+    return UserAffect(label, confidence=confidence, valence=valence, channels=("face",), **more)
+
+
+def test_the_trend_is_told_from_the_third_turn_on():
+    talk = [Message("user", word, felt(v)) for word, v in (("A", 0.2), ("B", 0.1), ("C", -0.4))]
+    notes = [message.content for message in condition(talk)]
+    assert ["Over the talk" in note for note in notes] == [False, False, True]
+    assert "they seem to get heavier" in notes[2]
+    assert condition(talk[:2]) == condition(talk)[:2]
+
+
+@pytest.mark.parametrize(
+    ("valences", "trend"),
+    [
+        ([], None),
+        ([0.1], None),
+        ([0.1, 0.1], None),
+        ([0.1, 0.1, 0.2], "steady"),
+        ([-0.4, -0.2, 0.1], "lifting"),
+        ([0.4, 0.2, -0.3], "sinking"),
+        ([-1.0, 0.5, 0.5, 0.5, 0.5, 0.5], "steady"),
+    ],
+)
+def test_the_trend_compares_with_the_turns_before(valences, trend):
+    assert trend_of([felt(valence) for valence in valences]) == trend
+
+
+def test_a_channel_that_is_switched_off_is_not_told():
+    off = UserAffect(
+        "sad",
+        channels=("voice", "words"),
+        by_channel={"face": "angry", "voice": "sad", "words": "happy"},
+    )
+    assert "face" not in full_note(off)
+    assert "voice sad, words happy" in full_note(off)
+
+
+@pytest.mark.parametrize(
+    ("affect", "said", "allowed"),
+    [
+        (felt(-0.5), "My dog ran away.", False),
+        (felt(-0.5), "I am so sad today.", True),
+        (felt(-0.5), "How do I sound?", True),
+        (felt(-0.5, confidence=0.95), "My dog ran away.", False),
+        (SAD, "My dog ran away.", True),
+        (
+            UserAffect("neutral", confidence=1.0, channels=("face", "voice"), agreement=1.0),
+            "",
+            False,
+        ),
+    ],
+)
+def test_a_feeling_is_named_only_if_they_did_or_ask_or_it_is_extreme(affect, said, allowed):
+    assert may_name(affect, said) == allowed
+    assert ("You may name" in full_note(affect, said=said)) == allowed
+
+
+@pytest.mark.parametrize(
+    ("reply", "said", "too_much"),
+    [
+        ("You seem sad.", "My dog ran away.", True),
+        ("You look so angry!", "He scratched my car.", True),
+        ("You seem sad.", "I am sad.", False),
+        ("I can see on the camera that you smile.", "I am sad.", True),
+        ("You have depression.", "I am sad.", True),
+        ("I am sorry. How long has he been gone?", "My dog ran away.", False),
+        ("What kind of camera is it?", "I bought a camera.", False),
+    ],
+)
+def test_an_answer_says_no_more_about_a_person_than_it_should(reply, said, too_much):
+    assert over_attributes(reply, felt(-0.5), said) == too_much

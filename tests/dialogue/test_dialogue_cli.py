@@ -1,13 +1,17 @@
 """`attune train-dialogue`."""
 
 import argparse
+import shutil
 from dataclasses import replace
 
 import pytest
 from transformers import AutoModelForCausalLM
 
-from dialogue import cli, training
-from dialogue.errors import CorpusError, InputError
+from dialogue import cli, data, training
+from dialogue.affect import UserAffect
+from dialogue.errors import CorpusError, InputError, ModelError
+from dialogue.models.base import load_model
+from dialogue.prefix import EmotionPrefix
 
 
 def run(*arguments):
@@ -73,3 +77,55 @@ def test_help_says_what_it_needs(capsys):
 def test_recipes_are_checked_at_birth(corpus):
     with pytest.raises(InputError, match="Expected rows, got 0"):
         replace(corpus.recipe, batch_rows=0)
+
+
+@pytest.fixture
+def own_model(small, tmp_path):
+    run_ = training.Run(small.prepared, small.recipe, tmp_path / "own")
+    training.export(run_, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def felt_only(small, monkeypatch):
+    monkeypatch.setattr(data, "SOURCES", small.sources)
+    return small
+
+
+def test_a_prefix_is_trained_for_a_model_that_stays_as_it_is(
+    felt_only, own_model, tmp_path, capsys
+):
+    before = (own_model / "model.safetensors").read_bytes()
+    asked = ("--prefix-only", "--model", own_model, "--data", felt_only.root, "--steps", 3)
+    assert run(*asked, "--out", tmp_path / "out") == 0
+    assert "lay its two files beside the model" in capsys.readouterr().out
+    for name in ("prefix.json", "prefix.safetensors"):
+        shutil.copy(tmp_path / "out/prefix" / name, own_model)
+    assert (own_model / "model.safetensors").read_bytes() == before
+    model = load_model(str(own_model), device="cpu", seed=0)
+    assert model.model._prefix is not None
+    sad = UserAffect("sad", confidence=0.7)
+    assert model.reply([{"role": "user", "content": "I lost my keys."}], affect=sad)
+
+
+def test_a_prefix_and_its_model_are_trained_together(felt_only, own_model, tmp_path):
+    out = tmp_path / "out"
+    assert run("--model", own_model, "--data", felt_only.root, "--steps", 2, "--out", out) == 0
+    with pytest.raises(ModelError, match="with its own model"):
+        EmotionPrefix.load(out / "prefix", AutoModelForCausalLM.from_pretrained(own_model))
+    changed = AutoModelForCausalLM.from_pretrained(out / "prefix")
+    assert EmotionPrefix.load(out / "prefix", changed).shape.tokens == 4
+
+
+def test_a_prefix_run_is_never_overwritten_and_goes_on(felt_only, own_model, tmp_path, capsys):
+    asked = ("--prefix-only", "--model", own_model, "--data", felt_only.root, "--steps", 2)
+    assert run(*asked, "--out", tmp_path / "out") == 0
+    with pytest.raises(InputError, match="Expected --resume or a new --out, got"):
+        run(*asked, "--out", tmp_path / "out")
+    assert run(*asked, "--out", tmp_path / "out", "--resume") == 0
+    assert "Going on from step 2 of 2." in capsys.readouterr().out
+
+
+def test_a_prefix_needs_a_model(small, tmp_path):
+    with pytest.raises(InputError, match="Expected --model FOLDER with --prefix-only"):
+        run("--prefix-only", "--data", small.root, "--out", tmp_path)

@@ -1,6 +1,7 @@
 """A model behind a URL, against a real HTTP server of the test's own."""
 
 import json
+import queue
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,11 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from dialogue.affect import UserAffect
+from dialogue.context import READ_ONLY_THE_END
 from dialogue.errors import ModelError
 from dialogue.models.base import load_model
 from dialogue.models.remote import KEY_VARIABLE, RemoteModel, RemoteSettings
 
 TALK = [{"role": "user", "content": "Hello."}]
+PATIENCE_S = 20.0
 SAD = UserAffect("sad", confidence=0.9, channels=("face",))
 
 
@@ -54,12 +57,15 @@ def server():
 
 @pytest.fixture
 def waits():
+    """The pauses between tries, in seconds; nobody waits for them."""
     return []
 
 
 @pytest.fixture
 def model(server, waits):
-    return RemoteModel(f"http://127.0.0.1:{server.server_port}/v1", wait=waits.append)
+    return RemoteModel(
+        f"http://127.0.0.1:{server.server_port}/v1", wait=lambda pause_s, _: waits.append(pause_s)
+    )
 
 
 def test_the_answer_streams(model):
@@ -92,7 +98,11 @@ def test_a_lasting_failure_is_one_sentence(model, server, failures, tries):
 
 def test_nobody_there_is_one_sentence(waits):
     with pytest.raises(ModelError, match=r"Expected an answer of http://127\.0\.0\.1:9"):
-        RemoteModel("http://127.0.0.1:9/v1", settings=RemoteSettings(tries=2), wait=waits.append)
+        RemoteModel(
+            "http://127.0.0.1:9/v1",
+            settings=RemoteSettings(tries=2),
+            wait=lambda pause_s, _: waits.append(pause_s),
+        )
     assert waits == [0.5]
 
 
@@ -167,29 +177,159 @@ def test_a_key_that_is_no_header_is_not_repeated(model, monkeypatch):
 @pytest.mark.parametrize("url", ["http://[bad", "http://x:abc/v1", "http://a b/v1"])
 def test_a_broken_url_is_one_sentence(url, waits):
     with pytest.raises(ModelError, match="Expected an answer of http"):
-        RemoteModel(url, wait=waits.append)
+        RemoteModel(url, wait=lambda pause_s, _: waits.append(pause_s))
     assert waits == []
 
 
-def test_cancelling_does_not_wait_for_a_silent_server(model, monkeypatch):
-    cancel, release = threading.Event(), threading.Event()
+def event_of(text):
+    return f"data: {json.dumps({'choices': [{'delta': {'content': text}}]})}\n\n"
 
-    def fall_silent(self):
-        cancel.set()
-        release.wait(20)
 
-    monkeypatch.setattr(Handler, "do_POST", fall_silent)
-    begun = time.monotonic()
-    assert list(model.stream(TALK, cancel=cancel)) == []
-    took_s = time.monotonic() - begun
-    release.set()
-    assert took_s < 5
+class Silence:
+    """A server that says something, or nothing, and then waits until its client hangs up."""
+
+    def __init__(self, monkeypatch, *said, headers=True):
+        self.asked = threading.Event()
+        self.left_s = queue.SimpleQueue()
+        silence = self
+
+        def fall_silent(handler):
+            if headers:
+                handler.send_response(200)
+                handler.end_headers()
+            for text in said:
+                handler.wfile.write(event_of(text).encode())
+            silence.asked.set()
+            handler.connection.settimeout(PATIENCE_S)
+            handler.rfile.read(int(handler.headers["Content-Length"]))
+            assert handler.rfile.read(1) == b""
+            silence.left_s.put(time.monotonic())
+
+        monkeypatch.setattr(Handler, "do_POST", fall_silent)
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_cancelling_a_silent_server_lets_go_of_its_connection_at_once(model, monkeypatch, headers):
+    silence, cancel, answer = Silence(monkeypatch, headers=headers), threading.Event(), []
+    reader = threading.Thread(target=lambda: answer.extend(model.stream(TALK, cancel=cancel)))
+    reader.start()
+    assert silence.asked.wait(PATIENCE_S)
+    cancelled_s = time.monotonic()
+    cancel.set()
+    assert silence.left_s.get(timeout=PATIENCE_S) - cancelled_s < 2
+    reader.join(PATIENCE_S)
+    assert answer == []
+
+
+def test_a_reader_who_does_not_ask_for_more_lets_go_as_well(model, monkeypatch):
+    silence, cancel = Silence(monkeypatch, "I "), threading.Event()
+    stream = model.stream(TALK, cancel=cancel)
+    assert next(stream) == "I "
+    cancel.set()  # and nobody calls next
+    assert silence.left_s.get(timeout=PATIENCE_S)
+
+
+def test_a_reader_who_goes_away_lets_go_as_well(model, monkeypatch):
+    silence = Silence(monkeypatch, "I ")
+    stream = model.stream(TALK)
+    assert next(stream) == "I "
+    stream.close()
+    assert silence.left_s.get(timeout=PATIENCE_S)
+
+
+def test_a_server_that_falls_silent_is_given_up(server, monkeypatch):
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    model = RemoteModel(url, settings=RemoteSettings(timeout_s=0.2, tries=1))
+    Silence(monkeypatch, "I ")
+    stream = model.stream(TALK)
+    assert next(stream) == "I "
+    with pytest.raises(ModelError, match=r"Expected an answer of http://.*timed out"):
+        next(stream)
+
+
+def test_an_answer_that_never_began_is_asked_for_again(model, server, waits, monkeypatch):
+    answer = Handler.do_POST
+
+    def break_off_once(self):
+        monkeypatch.setattr(Handler, "do_POST", answer)
+        self.close_connection = True
+
+    monkeypatch.setattr(Handler, "do_POST", break_off_once)
+    assert model.reply(TALK) == "I am here."
+    assert waits == [0.5]
+
+
+def test_an_answer_that_has_begun_is_never_asked_for_again(model, waits, monkeypatch):
+    def break_off(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(event_of("I ").encode() + b"data: {bro")
+
+    monkeypatch.setattr(Handler, "do_POST", break_off)
+    stream = model.stream(TALK)
+    assert next(stream) == "I "
+    with pytest.raises(ModelError, match="Expected an answer of"):
+        next(stream)
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited_s"), [("7", 7.0), ("0", 0.5), ("9999", 30.0), ("tomorrow", 0.5)]
+)
+def test_a_busy_server_is_given_the_time_it_asks_for(model, waits, monkeypatch, asked, waited_s):
+    answer = Handler.do_POST
+
+    def be_busy_once(self):
+        monkeypatch.setattr(Handler, "do_POST", answer)
+        self.send_response(429)
+        self.send_header("Retry-After", asked)
+        self.end_headers()
+
+    monkeypatch.setattr(Handler, "do_POST", be_busy_once)
+    assert model.reply(TALK) == "I am here."
+    assert waits == [waited_s]
+
+
+def test_what_is_too_long_is_cut_with_notice_to_the_person_and_to_the_model(model, server):
+    assert model.reply([{"role": "user", "content": "word " * 9000}]).startswith(READ_ONLY_THE_END)
+    sent = server.asked[0][0]["messages"][-1]["content"]
+    assert sent.startswith("[The beginning of this message was too long to be read.]")
+    assert len(sent) < 3.2 * RemoteSettings().context_tokens
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1/v1", "https://secret@host/v1"])
+def test_a_password_in_the_url_is_refused_and_not_repeated(url):
+    with pytest.raises(ModelError, match="Expected a key in ATTUNE_API_KEY") as caught:
+        RemoteModel(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("temperature", -1.0),
+        ("most_tokens", 0),
+        ("context_tokens", 0),
+        ("timeout_s", 0.0),
+        ("tries", 0),
+        ("first_wait_s", -0.5),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused_at_birth(setting, value):
+    with pytest.raises(ModelError, match=rf"Expected .*{setting} .*, got {value}"):
+        RemoteSettings(**{setting: value})
+
+
+def test_one_of_several_models_is_named_after_the_url(server):
+    load_model(f"http://127.0.0.1:{server.server_port}/v1#other").reply(TALK)
+    assert server.asked[0][0]["model"] == "other"
 
 
 def test_cancelling_ends_the_tries(server):
     cancel = threading.Event()
     url = f"http://127.0.0.1:{server.server_port}/v1"
-    model = RemoteModel(url, wait=lambda _: cancel.set())
+    model = RemoteModel(url, wait=lambda *_: cancel.set())
     server.failures = [503, 503, 503]
     assert list(model.stream(TALK, cancel=cancel)) == []
     assert len(server.asked) == 1
