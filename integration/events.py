@@ -7,7 +7,7 @@ camera and microphone. What a person said, looked like or sounded like is kept o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,23 @@ from emotion.errors import InputError
 from emotion.estimate import EmotionEstimate, Moment, Reading
 from emotion.labels import EMOTIONS, Emotion
 
+if TYPE_CHECKING:
+    from integration.evidence import Evidence
+
 __all__ = [
+    "AgentSpoke",
     "Channel",
     "ChannelSwitched",
     "Consented",
     "Corrected",
+    "Ducked",
+    "Edited",
     "Event",
     "Forgotten",
     "Frame",
     "Heard",
+    "Hearing",
+    "Interrupted",
     "MediaDropped",
     "MomentSeen",
     "Noticed",
@@ -140,30 +148,82 @@ class Noticed:
 
 
 @dataclass(frozen=True)
+class Hearing:
+    """The words of the turn under way, as far as they are recognised; empty when there is none."""
+
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Ducked:
+    """The agent's voice goes down, because the person's is heard, or comes up again."""
+
+    on: bool
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The person has taken the turn: the agent stops speaking and writing."""
+
+
+@dataclass(frozen=True)
+class AgentSpoke:
+    """The browser began to speak an answer aloud, or ended."""
+
+    on: bool
+
+
+@dataclass(frozen=True)
 class TurnOpened:
-    """An utterance has ended, or a text was sent; the text of an utterance comes later."""
+    """A spoken turn has ended, or a text was sent; the text of a spoken turn comes later.
+
+    Attributes:
+        turn: Its id.
+        source: Spoken or typed.
+        text: The words of a typed turn.
+        estimate: Face and voice, where they are known already.
+        pause_s: Silence that was waited for before the turn was taken to have ended.
+    """
 
     turn: int
     source: Source
     text: str | None = field(default=None, repr=False)
     estimate: EmotionEstimate | None = field(default=None, repr=False)
+    pause_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Read:
-    """How a turn seems to be meant: by face and voice, and by its words."""
+    """How a turn seems to be meant: by face and voice, and by its words; what is None stays.
+
+    Attributes:
+        turn: Its id.
+        estimate: Face and voice.
+        words: The words' own reading.
+        evidence: The pictures that weighed most.
+        waited_s: From the turn's end to this estimate, in seconds.
+    """
 
     turn: int
     estimate: EmotionEstimate | None = field(default=None, repr=False)
     words: Reading | None = field(default=None, repr=False)
+    evidence: Evidence | None = field(default=None, repr=False)
+    waited_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Heard:
-    """The words of a spoken turn; empty where none could be made out."""
+    """The words of a spoken turn; empty where none could be made out.
+
+    Attributes:
+        turn: Its id.
+        text: The words.
+        waited_s: From the turn's end to its words, in seconds.
+    """
 
     turn: int
     text: str = field(repr=False)
+    waited_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +272,18 @@ class Corrected:
 
 
 @dataclass(frozen=True)
+class Edited:
+    """The person says what their words were in a turn."""
+
+    turn: int
+    text: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InputError("Expected the words that were said, got an empty text.")
+
+
+@dataclass(frozen=True)
 class Forgotten:
     """The person asked to forget everything that was said and seen."""
 
@@ -223,6 +295,10 @@ Event = (
     | MomentSeen
     | MediaDropped
     | Noticed
+    | Hearing
+    | Ducked
+    | Interrupted
+    | AgentSpoke
     | TurnOpened
     | Read
     | Heard
@@ -231,5 +307,6 @@ Event = (
     | ReplyEnded
     | TurnFailed
     | Corrected
+    | Edited
     | Forgotten
 )

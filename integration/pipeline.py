@@ -1,16 +1,19 @@
-"""One conversation at work: two threads between what comes in and a session that can be read.
+"""One conversation at work: four threads between what comes in and a session that can be read.
 
-The perceiving thread feeds camera and microphone to the recogniser; the answering thread writes
-down what was said and lets the model answer. Neither waits for the other, and whoever brings media
-waits for neither. A failure becomes a sentence in the session, never a dead thread.
+The listening thread finds turns in the sound and hears who interrupts; the writing thread writes
+down what is said while it comes; the perceiving thread feeds camera and microphone to the
+recogniser; the answering thread lets the model answer. None waits for another longer than it has
+to, and whoever brings media waits for none. A failure becomes a sentence in the session, never a
+dead thread.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -20,20 +23,26 @@ import numpy.typing as npt
 from dialogue.affect import UserAffect
 from dialogue.conversation import Message
 from dialogue.errors import DialogueError
+from dialogue.models.base import forget
 from emotion.errors import EmotionError
 from emotion.estimate import EmotionEstimate, Moment, Reading, as_probabilities
 from emotion.labels import Emotion
 from integration.clock import Clock, MonotonicClock
 from integration.errors import IntegrationError
 from integration.events import (
+    AgentSpoke,
     Channel,
     ChannelSwitched,
     Consented,
     Corrected,
+    Ducked,
+    Edited,
     Event,
     Forgotten,
     Frame,
     Heard,
+    Hearing,
+    Interrupted,
     MediaDropped,
     MomentSeen,
     Noticed,
@@ -46,10 +55,14 @@ from integration.events import (
     TurnFailed,
     TurnOpened,
 )
+from integration.evidence import Evidence, gather
+from integration.lessons import Lesson
+from integration.microphone import Microphone
 from integration.queues import Batch, Bounds, Inbox, Typed
 from integration.session import Session, Turn, advance
 from integration.transcription import Transcriber
-from integration.translation import permitted, to_affect
+from integration.translation import joined, permitted, prevailing, to_affect
+from integration.turn_taking import Action, Agent, Duck, Interrupt, TurnEnded, Unduck
 
 __all__ = ["LiveEmotion", "Parts", "Pipeline", "Recognizer", "Responder", "messages_of"]
 
@@ -57,6 +70,11 @@ _LOG = logging.getLogger(__name__)
 
 TYPED_LOOKBACK_S: Final = 5.0
 """How far back the face counts for a typed turn."""
+
+ESTIMATE_WAIT_S: Final = 1.5
+"""A spoken turn is answered without its estimate where that takes longer than this."""
+
+ESTIMATES_KEPT: Final = 32
 
 
 class LiveEmotion(Protocol):
@@ -81,6 +99,9 @@ class LiveEmotion(Protocol):
 
     def take_audio(self, start_s: float, end_s: float) -> npt.NDArray[np.float32]:
         """Return mono samples at 16 kHz of shape (sample,), as far as they are still kept."""
+
+    def take_faces(self, person: int, times_s: Sequence[float]) -> list[npt.NDArray[np.uint8]]:
+        """Return small crops (height, width, 3) of a person, each nearest to one of the times."""
 
 
 class Recognizer(Protocol):
@@ -119,8 +140,21 @@ class Parts:
 class _Job:
     turn: int
     opened_s: float
-    samples: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    text: Future[str] | None = field(default=None, repr=False)
+    spoken: TurnEnded | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class _Felt:
+    """The estimate of one utterance, what it was made from, and when it was there."""
+
+    estimate: EmotionEstimate = field(repr=False)
+    evidence: Evidence | None = field(repr=False)
+    ready_s: float
+
+    def within(self, span: tuple[float, float]) -> bool:
+        return self.estimate.start_s < span[1] and self.estimate.end_s > span[0]
 
 
 class Pipeline:
@@ -138,12 +172,17 @@ class Pipeline:
         self._clock = clock or MonotonicClock()
         self._bounds = bounds or Bounds()
         self._inbox = Inbox(self._bounds)
+        self._sounds = Inbox(self._bounds)  # the same sound, for turn-taking
+        self._microphone: Microphone | None = None
+        self._felt: deque[_Felt] = deque(maxlen=ESTIMATES_KEPT)
+        self._unfelt: _Job | None = None  # answered before all its estimates were there
+        self._watchers: list[Callable[[], None]] = []
         self._waiting: list[_Job] = []  # at most one a turn
         self._working: _Job | None = None
         self._session = Session()
         self._lock = threading.Condition()  # notified of every change
         self._threads: tuple[threading.Thread, ...] = ()
-        self._closed = False
+        self._closed = self._forgetting = False
         self._media_end_s = 0.0
         parts.add_done_callback(self._start)
 
@@ -164,6 +203,8 @@ class Pipeline:
     def switch(self, channel: Channel, on: bool, reason: str | None = None) -> None:
         """Switch a channel; `reason` is shown where it was not the person who switched it."""
         self._happen(ChannelSwitched(channel, on, reason))
+        if channel == "microphone" and not on:
+            self._deafen()
 
     def push_frame(self, time_s: float, rgb: npt.NDArray[np.uint8]) -> None:
         """Take in a frame of shape (height, width, 3), if the person lets the camera be used."""
@@ -177,6 +218,7 @@ class Pipeline:
         """Take in sound of shape (sample,), if the person lets the microphone be used."""
         if self._takes("microphone"):
             sound = Sound(time_s, samples, sample_rate_hz)
+            self._sounds.put_sound(sound)
             self._inbox.put_sound(sound)
             self._media_end_s = max(self._media_end_s, time_s + sound.duration_s)
 
@@ -200,32 +242,59 @@ class Pipeline:
         if newest and newest[0].id == turn and newest[0].text:
             self._enqueue(_Job(turn, self._clock.now()))
 
+    def edit(self, turn: int, text: str) -> None:
+        """Take the person's word for what they said; the newest turn is answered (again).
+
+        Raises:
+            InputError: If the text is empty.
+        """
+        before = self._session
+        self._happen(Edited(turn, text.strip()))
+        newest = self._session.turns[-1:]
+        if newest and newest[0].id == turn and self._session is not before:
+            self._enqueue(_Job(turn, self._clock.now()))
+
+    def spoke(self, on: bool) -> None:
+        """Note that the browser began to speak an answer aloud, or ended."""
+        self._happen(AgentSpoke(on))
+
     def stop(self) -> None:
-        """Stop the answer that is being given."""
+        """Stop the answer that is being given, written and spoken."""
         with self._lock:
-            for job in (self._working, *self._waiting):
-                if job is not None:
-                    job.cancel.set()
+            self._cancel()
+            self._happen(Interrupted())
+
+    def _cancel(self) -> None:
+        for job in (self._working, *self._waiting):
+            if job is not None:
+                job.cancel.set()
 
     def forget(self) -> None:
         """Delete everything said and seen; consent and switches stay."""
+        self._deafen(forget=True)
         with self._lock:
-            self.stop()
+            self._cancel()
+            self._felt.clear()
+            self._unfelt = None
+            self._forgetting = True
             self._inbox.restart()
             self._happen(Forgotten())
 
     def close(self) -> None:
-        """End both threads and delete everything; what is being computed is cancelled."""
+        """End all threads and delete everything; what is being computed is cancelled."""
         with self._lock:
             self._closed = True
-            self.stop()
+            self._cancel()
             self._inbox.close()
+            self._sounds.close()
             self._waiting = []
+            self._felt.clear()
+            self._unfelt = None
             self._session = Session(next_turn=self._session.next_turn)
             self._lock.notify_all()
 
     def join(self, timeout_s: float = 10.0) -> bool:
-        """Wait until both threads have ended; return whether they have."""
+        """Wait until all threads have ended; return whether they have."""
         for thread in self._threads:
             thread.join(timeout_s)
         return not any(thread.is_alive() for thread in self._threads)
@@ -241,6 +310,21 @@ class Pipeline:
                 raise IntegrationError(f"Expected a change within {timeout_s:g} s, got none.")
             return self._session
 
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call a function after every change, from any thread; it must return at once.
+
+        Returns:
+            A function that ends this.
+        """
+        with self._lock:
+            self._watchers = [*self._watchers, changed]
+
+        def unwatch() -> None:
+            with self._lock:
+                self._watchers = [other for other in self._watchers if other is not changed]
+
+        return unwatch
+
     # -- shared -----------------------------------------------------------------------------------
 
     def _start(self, loaded: Future[Parts]) -> None:
@@ -252,9 +336,17 @@ class Pipeline:
             if self._closed:
                 return
             self._happen(Readied())
+            parts = loaded.result()
+            self._microphone = Microphone(self._sounds, parts.transcriber, _Listener(self))
+            work: dict[str, Callable[[], None]] = {
+                "listen": self._microphone.listen,
+                "write": self._microphone.write,
+                "perceive": lambda: self._perceive(parts),
+                "answer": lambda: self._answer(parts),
+            }
             self._threads = tuple(
-                threading.Thread(target=work, args=(loaded.result(),), name=name, daemon=True)
-                for name, work in (("perceive", self._perceive), ("answer", self._answer))
+                threading.Thread(target=target, name=name, daemon=True)
+                for name, target in work.items()
             )
             for thread in self._threads:
                 thread.start()
@@ -265,6 +357,8 @@ class Pipeline:
             if not outdated and not self._closed:
                 self._session = advance(self._session, event)
                 self._lock.notify_all()
+                for changed in self._watchers:
+                    changed()
 
     def _takes(self, channel: Channel) -> bool:
         session = self._session
@@ -273,6 +367,14 @@ class Pipeline:
         if channel == "microphone":
             return session.microphone  # what is said while the models load waits for them
         return session.camera and session.readiness == "ready"
+
+    def _deafen(self, *, forget: bool = False) -> None:
+        # never under the lock of the session, which the microphone takes under its own
+        microphone = self._microphone
+        if microphone is None:
+            self._sounds.restart()
+        else:
+            microphone.reset(forget=forget)
 
     def _open(self, event: TurnOpened, epoch: int | None = None) -> int | None:
         with self._lock:
@@ -287,16 +389,28 @@ class Pipeline:
         with self._lock:
             if self._session.readiness == "failed":
                 return  # nobody is there to take it
-            self.stop()  # whoever speaks again wants no answer to what came before
+            self._cancel()  # whoever speaks again wants no answer to what came before
             self._waiting = [*(old for old in self._waiting if old.turn != job.turn), job]
             self._lock.notify_all()
 
     def _next_job(self) -> _Job | None:
+        """Wait for something to answer; None where there is something to forget instead."""
         with self._lock:
             self._working = None
-            self._lock.wait_for(lambda: self._closed or bool(self._waiting))
-            self._working = None if self._closed else self._waiting.pop(0)
+            self._lock.wait_for(lambda: self._closed or self._forgetting or bool(self._waiting))
+            if not (self._closed or self._forgetting):
+                self._working = self._waiting.pop(0)
+            self._forgetting = False
             return self._working
+
+    # -- the listening thread ---------------------------------------------------------------------
+
+    def _take_turn(self, turn: TurnEnded, text: Future[str]) -> None:
+        with self._lock:
+            opened = TurnOpened(self._session.next_turn, "voice", pause_s=turn.pause_s)
+            number = self._open(opened)
+            if number is not None:
+                self._enqueue(_Job(number, self._clock.now(), text, turn))
 
     # -- the perceiving thread --------------------------------------------------------------------
 
@@ -324,7 +438,7 @@ class Pipeline:
             else:
                 live.push_audio(item.time_s, item.samples, item.sample_rate_hz)
         for estimate in _one_an_utterance(live.poll()):
-            self._utterance(live, estimate, batch.epoch)
+            self._feel(live, estimate, batch.epoch)
         if batch.media:
             self._happen(MomentSeen(live.now()), batch.epoch)
         self._look_beside(live, batch)
@@ -335,25 +449,28 @@ class Pipeline:
             dropped = MediaDropped(batch.dropped_frames, batch.dropped_audio_s)
             self._happen(dropped, batch.epoch)
 
-    def _utterance(self, live: LiveEmotion, estimate: EmotionEstimate, epoch: int) -> None:
+    def _feel(self, live: LiveEmotion, estimate: EmotionEstimate, epoch: int) -> None:
+        session = self._session
+        seen = permitted(estimate, camera=session.camera, microphone=session.microphone)
+        if seen is None:
+            return
+        samples = live.take_audio(seen.start_s, seen.end_s) if seen.voice else None
+        felt = _Felt(seen, gather(seen, live.take_faces, samples), self._clock.now())
         with self._lock:
-            session = self._session
-            if not session.microphone:
-                return
-            seen = permitted(estimate, camera=session.camera)
-            samples = live.take_audio(estimate.start_s, estimate.end_s)
-            opened = TurnOpened(session.next_turn, "voice", estimate=seen)
-            turn = self._open(opened, epoch)
-            if turn is not None:
-                self._enqueue(_Job(turn, self._clock.now(), samples))
+            if epoch == self._inbox.epoch:
+                self._felt.append(felt)
+                self._lock.notify_all()
+                if self._unfelt is not None:
+                    self._join_felt(self._unfelt)
 
     def _look_beside(self, live: LiveEmotion, batch: Batch) -> None:
         if not batch.typed or not self._session.camera:
             return
         start_s = max(0.0, self._media_end_s - TYPED_LOOKBACK_S)
         seen = permitted(live.recent(start_s), microphone=False)
+        evidence = gather(seen, live.take_faces, None)
         for typed in batch.typed:
-            self._happen(Read(typed.turn, estimate=seen), batch.epoch)
+            self._happen(Read(typed.turn, estimate=seen, evidence=evidence), batch.epoch)
 
     def _pass_on(self, typed: Sequence[Typed]) -> None:
         for one in typed:
@@ -362,19 +479,25 @@ class Pipeline:
     # -- the answering thread ---------------------------------------------------------------------
 
     def _answer(self, parts: Parts) -> None:
-        while (job := self._next_job()) is not None:
+        while not self._closed:
+            job = self._next_job()
+            if job is None:
+                forget(parts.responder)  # here, where no answer under way can bring it back
+                continue
             try:
                 self._answer_one(parts, job)
             except Exception as error:
                 self._happen(TurnFailed(job.turn, _sentence("This could not be answered", error)))
             del job  # nor what was said
+        forget(parts.responder)
 
     def _answer_one(self, parts: Parts, job: _Job) -> None:
         if not self._written_down(parts, job):
             return
+        self._read_voice(job)
         session = self._session
         turn = session.turn(job.turn)
-        if turn is None:
+        if turn is None or self._is_outdated(job):
             return
         affect = to_affect(
             turn.estimate,
@@ -382,21 +505,58 @@ class Pipeline:
             camera=session.camera,
             microphone=session.microphone,
             correction=turn.correction,
+            lessons=lessons_of(session, turn.id),
         )
         self._happen(ReplyStarted(job.turn, affect))
         self._reply(parts, job, messages_of(self._session, turn.id))
+
+    def _is_outdated(self, job: _Job) -> bool:
+        """Whether nobody waits for this answer any more; says so of a turn that gets no other."""
+        with self._lock:
+            if job.cancel.is_set() and all(other.turn != job.turn for other in self._waiting):
+                self._happen(ReplyEnded(job.turn, stopped=True))
+            return job.cancel.is_set()
 
     def _written_down(self, parts: Parts, job: _Job) -> bool:
         turn = self._session.turn(job.turn)
         if turn is None:
             return False
         text = turn.text
-        if text is None and job.samples is not None:
-            text = parts.transcriber.transcribe(job.samples).strip()
-            self._happen(Heard(job.turn, text))
+        if text is None and job.text is not None:
+            try:
+                text = job.text.result()
+            except CancelledError:
+                return False  # the talk has ended
+            self._happen(Heard(job.turn, text, self._clock.now() - job.opened_s))
         if text and turn.words is None:
             self._happen(Read(job.turn, words=_read_words(parts, text)))
         return bool(text)
+
+    def _read_voice(self, job: _Job) -> None:
+        """Wait a little for face and voice of all the turn's utterances, and join them."""
+        if job.spoken is None:
+            return
+        spans = job.spoken.utterances
+        with self._lock:
+            self._lock.wait_for(
+                lambda: (
+                    self._closed
+                    or job.cancel.is_set()
+                    or all(any(felt.within(span) for felt in self._felt) for span in spans)
+                ),
+                ESTIMATE_WAIT_S,
+            )
+            self._join_felt(job)
+
+    def _join_felt(self, job: _Job) -> None:
+        """Say how a spoken turn seems to be meant; what comes too late for its answer is shown."""
+        assert job.spoken is not None
+        whole = job.spoken.start_s, job.spoken.end_s
+        felt = [felt for felt in self._felt if felt.within(whole)]
+        spans = job.spoken.utterances
+        missing = not all(any(one.within(span) for one in felt) for span in spans)
+        self._unfelt = job if missing else None
+        self._happen(_joined(job, felt, self._session))
 
     def _reply(self, parts: Parts, job: _Job, messages: list[Message]) -> None:
         if not messages:
@@ -410,6 +570,48 @@ class Pipeline:
             self._happen(ReplyPiece(job.turn, piece, waited_s))
             said = True
         self._happen(ReplyEnded(job.turn, stopped=job.cancel.is_set()))
+
+
+class _Listener:
+    """What a microphone tells a pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def agent(self) -> Agent:
+        session = self._pipeline.session
+        speech = session.speech if session.agent_speaking else None
+        return Agent(session.busy, " ".join(speech.sentences) if speech else "")
+
+    def act(self, action: Action) -> None:
+        match action:
+            case Duck():
+                self._pipeline._happen(Ducked(True))
+            case Unduck():
+                self._pipeline._happen(Ducked(False))
+            case Interrupt():
+                self._pipeline.stop()
+
+    def take_turn(self, turn: TurnEnded, text: Future[str]) -> None:
+        self._pipeline._take_turn(turn, text)
+
+    def complain(self, error: Exception) -> None:
+        sentence = _sentence("Listening failed and was started anew", error)
+        self._pipeline._happen(Noticed(sentence))
+
+    def show_words(self, text: str) -> None:
+        if text != self._pipeline.session.hearing:
+            self._pipeline._happen(Hearing(text))
+
+
+def lessons_of(session: Session, turn_id: int) -> list[Lesson]:
+    """Return what the person's corrections of the turns before one teach."""
+    lessons = []
+    for turn in session.turns:
+        read = prevailing(turn.estimate, turn.words)
+        if turn.id < turn_id and turn.correction is not None and read is not None:
+            lessons.append(Lesson(read.probabilities, turn.correction))
+    return lessons
 
 
 def messages_of(session: Session, turn_id: int) -> list[Message]:
@@ -442,6 +644,24 @@ def _read_words(parts: Parts, text: str) -> Reading | None:
         return Reading(as_probabilities(parts.recognizer.recognize_words(text)), quality=1.0)
     except EmotionError:
         return None  # words without letters, such as "!?", are answered without a reading
+
+
+def _joined(job: _Job, felt: Sequence[_Felt], session: Session) -> Read:
+    """Say how a turn seems to be meant, by what the person still lets be used."""
+    on = {"camera": session.camera, "microphone": session.microphone}
+    seen = [permitted(one.estimate, **on) for one in felt]
+    whole = joined([estimate for estimate in seen if estimate is not None])
+    pictures = max(felt, key=lambda one: one.estimate.end_s - one.estimate.start_s, default=None)
+    shown = None
+    if pictures is not None and permitted(pictures.estimate, **on) == pictures.estimate:
+        shown = pictures.evidence
+    waited_s = max((one.ready_s - job.opened_s for one in felt), default=None)
+    return Read(
+        job.turn,
+        estimate=whole,
+        evidence=shown,
+        waited_s=None if waited_s is None else max(waited_s, 0.0),
+    )
 
 
 def _one_an_utterance(estimates: Sequence[EmotionEstimate]) -> list[EmotionEstimate]:

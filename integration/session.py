@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dialogue.affect import UserAffect
 from emotion.estimate import EmotionEstimate, Moment, Reading
 from emotion.labels import Emotion
 from integration.events import (
+    AgentSpoke,
     ChannelSwitched,
     Consented,
     Corrected,
+    Ducked,
+    Edited,
     Event,
     Forgotten,
     Heard,
+    Hearing,
+    Interrupted,
     MediaDropped,
     MomentSeen,
     Noticed,
@@ -31,6 +36,10 @@ from integration.events import (
     TurnFailed,
     TurnOpened,
 )
+from integration.speech import Speech, delivery_for, sentences_of
+
+if TYPE_CHECKING:
+    from integration.evidence import Evidence
 
 __all__ = ["RULES", "Readiness", "Session", "Status", "Turn", "advance"]
 
@@ -40,6 +49,9 @@ Readiness = Literal["warming up", "ready", "failed"]
 Status = Literal["hearing", "waiting", "answering", "answered", "stopped", "unheard", "failed"]
 """Where a turn is: its words are being made out; it waits for an answer; the answer streams in, is
 complete, or was stopped; no words could be made out; or something failed."""
+
+PICTURED_TURNS: Final = 12
+"""So many of the newest turns keep their pictures: an hour of talk needs no more memory."""
 
 NO_MODELS: Final = "Nobody can answer: the models could not be loaded."
 
@@ -59,6 +71,12 @@ class Turn:
         status: Where the turn is.
         failure: One sentence, where it failed.
         waited_s: From the turn's end to the first word of its answer, in seconds.
+        heard_after_s: From the turn's end to its words, in seconds; None where it was typed.
+        read_after_s: From the turn's end to the estimate, in seconds.
+        pause_s: Silence that was waited for before the turn was taken to have ended.
+        edited: Whether the person has corrected the words.
+        answer: Counts the answers of a talk, from 1; 0 where this turn has none.
+        evidence: The pictures that weighed most, or None.
     """
 
     id: int
@@ -72,6 +90,12 @@ class Turn:
     reply: str = field(default="", repr=False)
     failure: str | None = None
     waited_s: float | None = None
+    heard_after_s: float | None = None
+    read_after_s: float | None = None
+    pause_s: float | None = None
+    edited: bool = False
+    answer: int = 0
+    evidence: Evidence | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,11 @@ class Session:
         notice: One sentence that belongs to no turn, or None.
         dropped_frames: Frames thrown away because the machine was too slow.
         dropped_audio_s: Seconds of sound thrown away for the same reason.
+        hearing: Words of the turn under way, as far as they are recognised; empty without any.
+        ducked: Whether the agent's voice is down, because the person's is heard.
+        agent_speaking: Whether the browser speaks an answer aloud.
+        hushed_turn: The turn whose answer must not be spoken on, or None.
+        answers: How many answers were begun.
     """
 
     consented: bool = False
@@ -101,6 +130,29 @@ class Session:
     notice: str | None = None
     dropped_frames: int = 0
     dropped_audio_s: float = 0.0
+    hearing: str = field(default="", repr=False)
+    ducked: bool = False
+    agent_speaking: bool = False
+    hushed_turn: int | None = None
+    answers: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether the agent is about to answer, answers, or speaks."""
+        return self.agent_speaking or any(
+            turn.status in ("hearing", "waiting", "answering") for turn in self.turns
+        )
+
+    @property
+    def speech(self) -> Speech | None:
+        """The newest answer as far as it can be spoken; None without one, or once it is hushed."""
+        turn = next((turn for turn in reversed(self.turns) if turn.answer), None)
+        if turn is None or turn.id == self.hushed_turn or turn.status == "failed":
+            return None
+        ended = turn.status != "answering"
+        how = delivery_for(turn.affect)
+        said = sentences_of(turn.reply, ended=ended)
+        return Speech(turn.id, turn.answer, said, how.rate, how.pitch, ended)
 
     def turn(self, turn_id: int) -> Turn | None:
         """Return the turn of this id, or None where it is unknown or forgotten."""
@@ -129,11 +181,15 @@ def _switched(session: Session, event: ChannelSwitched) -> Session:
 
 
 def _with_moment(session: Session, moment: Moment | None) -> Session:
-    """Let the page show of a moment only what the switched-on channels may tell."""
+    """Let the page show of a moment, and of words, only what the switched-on channels may tell."""
     if moment is not None:
         faces = moment.faces if session.camera else ()
         moment = replace(moment, faces=faces, speaking=moment.speaking and session.microphone)
-    return replace(session, moment=moment if session.camera or session.microphone else None)
+    return replace(
+        session,
+        moment=moment if session.camera or session.microphone else None,
+        hearing=session.hearing if session.microphone else "",
+    )
 
 
 def _readied(session: Session, event: Readied) -> Session:
@@ -172,11 +228,18 @@ def _turn_opened(session: Session, event: TurnOpened) -> Session:
         status="hearing" if event.text is None else "waiting",
         text=event.text,
         estimate=event.estimate,
+        pause_s=event.pause_s,
     )
     notice = None
     if session.readiness == "failed":
         turn, notice = _unanswerable(turn), session.notice
-    return replace(session, turns=(*session.turns, turn), next_turn=turn.id + 1, notice=notice)
+    older = tuple(
+        replace(old, evidence=None) if old.evidence is not None else old
+        for old in session.turns[: 1 - PICTURED_TURNS]
+    )
+    turns = (*older, *session.turns[len(older) :], turn)
+    opened = replace(_interrupted(session), turns=turns, next_turn=turn.id + 1, notice=notice)
+    return replace(opened, hearing="" if event.source == "voice" else session.hearing)
 
 
 def _change_turn(session: Session, turn_id: int, **changes: Any) -> Session:
@@ -187,20 +250,33 @@ def _change_turn(session: Session, turn_id: int, **changes: Any) -> Session:
 
 
 def _read(session: Session, event: Read) -> Session:
-    known = {"estimate": event.estimate, "words": event.words}
+    known = {
+        "estimate": event.estimate,
+        "words": event.words,
+        "evidence": event.evidence,
+        "read_after_s": event.waited_s,
+    }
     return _change_turn(
         session, event.turn, **{name: value for name, value in known.items() if value is not None}
     )
 
 
 def _heard(session: Session, event: Heard) -> Session:
+    turn = session.turn(event.turn)
+    if turn is None or turn.edited:
+        return session  # the person knows better what they said
     status: Status = "waiting" if event.text else "unheard"
-    return _change_turn(session, event.turn, text=event.text, status=status)
+    heard = {"text": event.text, "status": status, "heard_after_s": event.waited_s}
+    return _change_turn(session, event.turn, **heard)
 
 
 def _reply_started(session: Session, event: ReplyStarted) -> Session:
+    if session.turn(event.turn) is None:
+        return session
     begun: dict[str, Any] = {"status": "answering", "affect": event.affect}
-    return _change_turn(session, event.turn, reply="", failure=None, waited_s=None, **begun)
+    begun |= {"reply": "", "failure": None, "waited_s": None, "answer": session.answers + 1}
+    session = replace(session, answers=session.answers + 1, hushed_turn=None)
+    return _change_turn(session, event.turn, **begun)
 
 
 def _reply_piece(session: Session, event: ReplyPiece) -> Session:
@@ -223,6 +299,36 @@ def _corrected(session: Session, event: Corrected) -> Session:
     return _change_turn(session, event.turn, correction=event.emotion)
 
 
+def _edited(session: Session, event: Edited) -> Session:
+    turn = session.turn(event.turn)
+    if turn is None or turn.text == event.text:
+        return session
+    waits = turn.status in ("hearing", "unheard", "failed") and session.readiness != "failed"
+    status = "waiting" if waits else turn.status
+    # what was read from other words no longer holds
+    changed = {"text": event.text, "edited": True, "words": None, "status": status}
+    return _change_turn(session, event.turn, **changed)
+
+
+def _hearing(session: Session, event: Hearing) -> Session:
+    return replace(session, hearing=event.text if session.microphone else "")
+
+
+def _ducked(session: Session, event: Ducked) -> Session:
+    return replace(session, ducked=event.on)
+
+
+def _interrupted(session: Session, event: Interrupted | None = None) -> Session:
+    del event  # says nothing but that it happened
+    answered = next((turn.id for turn in reversed(session.turns) if turn.answer), None)
+    hushed = session.hushed_turn if answered is None else answered
+    return replace(session, hushed_turn=hushed, agent_speaking=False, ducked=False)
+
+
+def _agent_spoke(session: Session, event: AgentSpoke) -> Session:
+    return replace(session, agent_speaking=event.on and session.speech is not None)
+
+
 def _forgotten(session: Session, event: Forgotten) -> Session:
     del event  # says nothing but that it happened
     return Session(
@@ -231,6 +337,7 @@ def _forgotten(session: Session, event: Forgotten) -> Session:
         microphone=session.microphone,
         readiness=session.readiness,
         next_turn=session.next_turn,
+        answers=session.answers,
     )
 
 
@@ -241,6 +348,10 @@ RULES: Final[Mapping[type[Any], Callable[[Session, Any], Session]]] = {
     MomentSeen: _moment_seen,
     MediaDropped: _media_dropped,
     Noticed: _noticed,
+    Hearing: _hearing,
+    Ducked: _ducked,
+    Interrupted: _interrupted,
+    AgentSpoke: _agent_spoke,
     TurnOpened: _turn_opened,
     Read: _read,
     Heard: _heard,
@@ -249,6 +360,7 @@ RULES: Final[Mapping[type[Any], Callable[[Session, Any], Session]]] = {
     ReplyEnded: _reply_ended,
     TurnFailed: _turn_failed,
     Corrected: _corrected,
+    Edited: _edited,
     Forgotten: _forgotten,
 }
 """What each event does to a session; a test proves the table complete."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
@@ -11,8 +11,9 @@ from dialogue.affect import Channel, Feeling, UserAffect
 from emotion.calibration import UNCLEAR_BELOW
 from emotion.estimate import EmotionEstimate, Probabilities, Reading
 from emotion.labels import EMOTIONS, Emotion
+from integration.lessons import Lesson, adapted
 
-__all__ = ["FEELING_OF", "permitted", "prevailing", "to_affect"]
+__all__ = ["FEELING_OF", "joined", "permitted", "prevailing", "to_affect"]
 
 FEELING_OF: Final[Mapping[Emotion, Feeling]] = MappingProxyType(
     {
@@ -55,6 +56,51 @@ def permitted(
     return replace(alone, face=face, voice=voice, words=estimate.words)
 
 
+def joined(estimates: Sequence[EmotionEstimate]) -> EmotionEstimate | None:
+    """Join the estimates of one turn's utterances into one of the whole turn.
+
+    Distributions are averaged with the utterances' lengths as weights (the linear opinion pool,
+    Stone 1961), which keeps them calibrated as well as each of them is. Person, words and
+    attention are those of the longest utterance.
+
+    Returns:
+        The estimate as it is where there is one; None where there is none.
+    """
+    if len(estimates) < 2:
+        return estimates[0] if estimates else None
+    longest = max(estimates, key=_length_s)
+    lengths_s = [_length_s(estimate) for estimate in estimates]
+    whole = _mean([estimate.probabilities for estimate in estimates], lengths_s)
+    label = max(whole, key=whole.__getitem__)
+    return replace(
+        longest,
+        start_s=min(estimate.start_s for estimate in estimates),
+        end_s=max(estimate.end_s for estimate in estimates),
+        probabilities=whole,
+        label=label if whole[label] >= UNCLEAR_BELOW else None,
+        face=_mean_reading([estimate.face for estimate in estimates], lengths_s),
+        voice=_mean_reading([estimate.voice for estimate in estimates], lengths_s),
+    )
+
+
+def _length_s(estimate: EmotionEstimate) -> float:
+    return max(estimate.end_s - estimate.start_s, 1e-3)
+
+
+def _mean_reading(readings: Sequence[Reading | None], lengths_s: Sequence[float]) -> Reading | None:
+    there = [(r, s) for r, s in zip(readings, lengths_s, strict=True) if r is not None]
+    if not there:
+        return None
+    weights = [length_s for _, length_s in there]
+    quality = sum(r.quality * s for r, s in there) / sum(weights)
+    return Reading(_mean([r.probabilities for r, _ in there], weights), quality)
+
+
+def _mean(distributions: Sequence[Probabilities], weights: Sequence[float]) -> Probabilities:
+    pairs = list(zip(distributions, weights, strict=True))
+    return {e: sum(p[e] * w for p, w in pairs) / sum(weights) for e in distributions[0]}
+
+
 def to_affect(
     estimate: EmotionEstimate | None,
     *,
@@ -62,6 +108,7 @@ def to_affect(
     camera: bool = True,
     microphone: bool = True,
     correction: Emotion | None = None,
+    lessons: Sequence[Lesson] = (),
 ) -> UserAffect | None:
     """Say in dialogue's words how a person seems to feel.
 
@@ -71,6 +118,7 @@ def to_affect(
         camera: Whether the camera is switched on; its face tells nothing where it is not.
         microphone: The same for the voice.
         correction: What the person says they feel: it replaces everything that was read.
+        lessons: What their earlier corrections taught; see `adapted`.
 
     Returns:
         The affect, its label None where the estimate is unclear; None where nothing is known.
@@ -79,7 +127,7 @@ def to_affect(
         return _stated(correction)
     words = words or (estimate.words if estimate else None)
     seen = permitted(estimate, camera=camera, microphone=microphone)
-    whole = prevailing(seen, words)
+    whole = adapted(prevailing(seen, words), lessons)
     if whole is None:
         return None
     readings: dict[Channel, Reading | None] = {"words": words}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,15 +14,17 @@ from typing import Any, Final
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Response, WebSocket
 from fastapi.staticfiles import StaticFiles
 
 from integration.errors import IntegrationError
 from integration.pipeline import Parts
 from ui import view
+from ui.access import Access
+from ui.export import FORMS
 from ui.guard import Guard
 from ui.handlers import MAX_TEXT, serve_socket
-from ui.rooms import Rooms
+from ui.rooms import FullHouseError, GoneError, Rooms
 from ui.texts import TOO_LONG
 
 __all__ = ["build_app"]
@@ -43,24 +45,29 @@ def build_app(
     *,
     rooms: Rooms | None = None,
     words_go_to: str | None = None,
-    hosts: Collection[str] | None = None,
+    access: Access | None = None,
 ) -> FastAPI:
-    """Build the server: the page at `/`, its socket at `/media/{token}`.
+    """Build the server: the page at `/`, its socket at `/media/{token}`, and the talk as a file.
 
     Args:
         parts: The models, possibly still loading; the page can be used meanwhile.
         rooms: Where the talks are kept; new ones by default.
         words_go_to: Host that a remote dialogue model runs on, or None where it runs here.
-        hosts: Names the server may be called by; None for any.
+        access: Who may open the page; None for whoever reaches the server, by any name.
     """
-    kept = Rooms.of(parts) if rooms is None else rooms  # empty ones are false
+    most = (access or Access()).talks
+    kept = Rooms.of(parts, most=most) if rooms is None else rooms  # empty ones are false
     app = FastAPI(lifespan=_sweeping(kept), docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(Guard, **({} if access is None else _asked_for(access)))
     app.mount("/attune", StaticFiles(directory=STATIC))
 
     @app.websocket("/media/{token}")
     async def media(socket: WebSocket, token: str) -> None:
         await serve_socket(socket, kept, token)
+
+    @app.post("/attune-export/{token}/{form}")
+    async def export(token: str, form: str) -> Response:
+        return _exported(kept, token, form)
 
     return gr.mount_gradio_app(  # type: ignore[no-any-return]
         app,
@@ -73,6 +80,22 @@ def build_app(
         ssr_mode=False,
         show_error=True,
     )
+
+
+def _asked_for(access: Access) -> dict[str, Any]:
+    return {"hosts": access.names, "login": access.login}
+
+
+def _exported(rooms: Rooms, token: str, form: str) -> Response:
+    """Give a talk to the page that has it; it goes from memory to the browser."""
+    try:
+        session = rooms.find(token).session
+        chosen = FORMS[form]
+    except (GoneError, KeyError):
+        return Response("Not found.", 404)
+    name = f'attachment; filename="{chosen.name}"'
+    headers = {"content-disposition": name, "cache-control": "no-store"}
+    return Response(chosen.write(session), media_type=chosen.media_type, headers=headers)
 
 
 def _sweeping(rooms: Rooms) -> Any:
@@ -100,6 +123,7 @@ def _blocks(rooms: Rooms, words_go_to: str | None) -> gr.Blocks:
         _html(view.header())
         with gr.Column(elem_id="consent"):
             _html(view.consent(words_go_to))
+            full = gr.HTML(visible=False, apply_default_css=False)
             with gr.Row():
                 both = gr.Button("Start with camera and microphone", variant="primary", scale=3)
                 typing = gr.Button("Start with typing only", scale=2)
@@ -131,9 +155,9 @@ def _blocks(rooms: Rooms, words_go_to: str | None) -> gr.Blocks:
             "api_visibility": "private",
         }
         actions = _Actions(rooms)
-        page.load(actions.open, outputs=[token, ticket], **quiet).then(
-            None, ticket, js="(token) => attune.connect(token)", **quiet
-        )
+        page.load(
+            actions.open, ticket, [token, ticket, full, both, typing], js=_REMEMBERS, **quiet
+        ).then(None, ticket, js=_CONNECTS, **quiet)
         both.click(actions.start, token, js=_STARTS, **quiet)
         typing.click(actions.start_typing, token, **quiet)
         gr.on([send.click, text.submit], actions.say, [token, text], text, **quiet)
@@ -146,6 +170,15 @@ def _html(markup: str) -> gr.HTML:
     return gr.HTML(markup, apply_default_css=False)
 
 
+# A page that was reloaded knows the token of its talk; see static/main.js.
+_REMEMBERS: Final = "() => sessionStorage.getItem('attune.token') ?? ''"
+
+# Gradio puts the page's script in by a script of its own, possibly later.
+_CONNECTS: Final = """async (token) => {
+    while (!window.attune) await new Promise(requestAnimationFrame);
+    attune.connect(token);
+}"""
+
 # A sound context may only start while a click is handled.
 _STARTS: Final = "(token) => { attune.wake(); return token; }"
 
@@ -156,12 +189,15 @@ class _Actions:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
 
-    def open(self) -> tuple[str, str]:
+    def open(self, remembered: str) -> tuple[str, str, Any, Any, Any]:
+        """Go on with the talk of a page that was reloaded, or begin one."""
         try:
-            token = self._rooms.open()
-        except IntegrationError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        return token, token
+            token = self._rooms.resume(remembered)
+        except FullHouseError as error:
+            said = gr.update(value=view.full(str(error)), visible=True)
+            shut = gr.update(interactive=False)
+            return "", "", said, shut, shut
+        return token, token, *[gr.skip()] * 3
 
     def start(self, token: str) -> None:
         self._pipeline(token).consent(camera=True, microphone=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import ipaddress
 import os
 import socket
 import sys
@@ -21,14 +20,15 @@ from integration.errors import IntegrationError
 
 if TYPE_CHECKING:
     from integration.settings import Settings
+    from ui.access import Access
 
 __all__ = ["main", "parser"]
 
 USER_ERRORS = (EmotionError, DialogueError, IntegrationError)
 LOOPBACK = "127.0.0.1"
-OPEN_TO_OTHERS = (
-    "Everybody who reaches this address can talk here, and browsers give camera and microphone "
-    "only to a page on the same machine or behind HTTPS."
+NOT_SECRET = (
+    "Without --tls-cert the password and all that is said travel in the clear, and browsers give "
+    "camera and microphone only to a page on the same machine."
 )
 
 
@@ -77,6 +77,16 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     chat.add_argument(
         "--public-name", metavar="NAME", help="name by which a proxy on this machine serves it"
     )
+    chat.add_argument(
+        "--auth",
+        metavar="NAME[:PASSWORD]",
+        help="ask for a login; without PASSWORD one is made up and printed",
+    )
+    chat.add_argument("--tls-cert", metavar="FILE", type=Path, help="serve HTTPS with this (PEM)")
+    chat.add_argument("--tls-key", metavar="FILE", type=Path, help="its private key, where apart")
+    chat.add_argument(
+        "--talks", metavar="N", type=int, default=8, help="most at once (default: %(default)s)"
+    )
     chat.set_defaults(run=_chat)
 
 
@@ -85,8 +95,22 @@ def _chat(args: argparse.Namespace) -> int:
 
     threads = max(1, (os.cpu_count() or 2) // 2)  # face and answer are computed side by side
     settings = Settings(args.model, args.asr, args.emotion_weights, args.device, threads)
+    access = _access(args)
     with _listening(args.host, args.port) as listener:
-        return _serve(settings, listener, args.public_name)
+        return _serve(settings, listener, access)
+
+
+def _access(args: argparse.Namespace) -> Access:
+    from ui.access import Access, login_of
+
+    return Access(
+        host=args.host,
+        login=None if args.auth is None else login_of(args.auth),
+        certificate=args.tls_cert,
+        key=args.tls_key,
+        public_name=args.public_name,
+        talks=args.talks,
+    )
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -106,24 +130,24 @@ def _listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(settings: Settings, listener: socket.socket, public_name: str | None) -> int:
+def _serve(settings: Settings, listener: socket.socket, access: Access) -> int:
     print("Starting …", flush=True)
     from ui.server import serve  # takes two seconds
 
-    if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
-        print(OPEN_TO_OTHERS, flush=True)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
+    address = f"{access.scheme}://{shown}:{port}"
+
+    def announce() -> None:
+        if not access.is_local and access.certificate is None:
+            print(NOT_SECRET)
+        if access.login is not None:
+            print(f"The login is {access.login}")
+        print(f"Attune is at {address}  (Ctrl+C ends it)", flush=True)
+
     # a server that was still starting ends without an exception
     with contextlib.suppress(KeyboardInterrupt):
-        serve(
-            settings,
-            listener,
-            announce=lambda: print(
-                f"Attune is at http://{shown}:{port}  (Ctrl+C ends it)", flush=True
-            ),
-            public_name=public_name,
-        )
+        serve(settings, listener, announce, access)
     print("\nEverything said is deleted. Goodbye.")
     return 0
 

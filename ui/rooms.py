@@ -14,7 +14,7 @@ from integration.errors import IntegrationError
 from integration.pipeline import Parts, Pipeline
 from ui.texts import ASLEEP, FULL
 
-__all__ = ["GRACE_S", "FullHouseError", "GoneError", "Room", "Rooms"]
+__all__ = ["GRACE_S", "FullHouseError", "GoneError", "Room", "Rooms", "Visit"]
 
 GRACE_S: Final = 30.0
 """How long a page may be away before its talk is deleted."""
@@ -28,19 +28,34 @@ class GoneError(IntegrationError):
     """There is no such room, or it was freed."""
 
 
+@dataclass(frozen=True)
+class Visit:
+    """One socket's stay in a room.
+
+    Attributes:
+        token: Of the room.
+        number: Counts the visits to the room.
+        pipeline: Its conversation.
+    """
+
+    token: str
+    number: int
+    pipeline: Pipeline
+
+
 @dataclass
 class Room:
     """One page's talk.
 
     Attributes:
         pipeline: Its conversation.
-        pages: How many sockets of the page are open.
-        left_s: When the last one closed, or the room was made.
+        left_s: When its page closed, or the room was made; None while the page is there.
+        visits: How many sockets there were; the newest alone is the page's.
     """
 
     pipeline: Pipeline
-    pages: int
-    left_s: float
+    left_s: float | None
+    visits: int = 0
 
 
 class Rooms:
@@ -57,7 +72,7 @@ class Rooms:
         open_pipeline: Callable[[], Pipeline],
         *,
         clock: Clock | None = None,
-        most: int = 16,
+        most: int = 8,
     ) -> None:
         self._open_pipeline = open_pipeline
         self._clock = clock or MonotonicClock()
@@ -66,9 +81,9 @@ class Rooms:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, parts: Future[Parts]) -> Rooms:
+    def of(cls, parts: Future[Parts], *, most: int = 8) -> Rooms:
         """Make rooms whose talks share these models."""
-        return cls(lambda: Pipeline(parts))
+        return cls(lambda: Pipeline(parts), most=most)
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -84,8 +99,25 @@ class Rooms:
             if len(self._rooms) >= self._most:
                 raise FullHouseError(FULL)
             token = secrets.token_urlsafe(24)
-            self._rooms[token] = Room(self._open_pipeline(), 0, self._clock.now())
+            self._rooms[token] = Room(self._open_pipeline(), self._clock.now())
             return token
+
+    def resume(self, token: str) -> str:
+        """Return the token of a page that was reloaded, or of a new room where its own is gone.
+
+        The grace begins anew, so that the room is still there when the page has been drawn.
+
+        Raises:
+            FullHouseError: If a new room is needed and there are too many already.
+        """
+        self.sweep()
+        with self._lock:
+            room = self._rooms.get(token)
+            if room is not None:
+                if room.left_s is not None:
+                    room.left_s = self._clock.now()
+                return token
+        return self.open()
 
     def find(self, token: str) -> Pipeline:
         """Return the pipeline of a room.
@@ -98,29 +130,38 @@ class Rooms:
             raise GoneError(ASLEEP)
         return room.pipeline
 
-    def enter(self, token: str) -> Pipeline:
-        """Note that a page has come; see `find`."""
-        pipeline = self.find(token)
-        with self._lock:
-            self._rooms[token].pages += 1
-        return pipeline
+    def enter(self, token: str) -> Visit:
+        """Let a page in; one that was there already is not the room's page any more.
 
-    def leave(self, token: str) -> None:
+        Raises:
+            GoneError: If there is no such room.
+        """
+        with self._lock:
+            pipeline = self.find(token)
+            room = self._rooms[token]
+            room.left_s = None
+            room.visits += 1
+            return Visit(token, room.visits, pipeline)
+
+    def is_newest(self, visit: Visit) -> bool:
+        """Say whether no other page has come into the room since, and the room is still there."""
+        room = self._rooms.get(visit.token)
+        return room is not None and room.visits == visit.number
+
+    def leave(self, visit: Visit) -> None:
         """Note that a page has gone; its room waits for it a little."""
         with self._lock:
-            room = self._rooms.get(token)
-            if room is not None:
-                room.pages -= 1
-                room.left_s = self._clock.now()
+            if self.is_newest(visit):
+                self._rooms[visit.token].left_s = self._clock.now()
 
     def sweep(self) -> None:
         """Free the rooms whose page has been away for longer than the grace."""
         with self._lock:
-            now_s = self._clock.now()
+            since_s = self._clock.now() - GRACE_S
             gone = [
                 token
                 for token, room in self._rooms.items()
-                if room.pages <= 0 and now_s - room.left_s > GRACE_S
+                if room.left_s is not None and room.left_s < since_s
             ]
             freed = [self._rooms.pop(token) for token in gone]
         for room in freed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,20 +10,26 @@ import uvicorn
 
 from integration.pipeline import Parts
 from integration.settings import Settings, load_in_background
+from ui.access import Access
 from ui.app import build_app
-from ui.guard import LOCAL_NAMES
 from ui.media import MAX_MESSAGE_BYTES
 
 __all__ = ["serve"]
 
 GOODBYE_S = 2
 
+CONNECTIONS_A_TALK = 10
+"""A browser opens six for the page's files, its socket, and one that shows it is there."""
+
+SPARE_CONNECTIONS = 40
+"""For those who find the house full, and are told so."""
+
 
 def serve(
     settings: Settings,
     listener: socket.socket,
     announce: Callable[[], None],
-    public_name: str | None = None,
+    access: Access,
 ) -> None:
     """Serve until the process is told to end.
 
@@ -32,7 +37,7 @@ def serve(
         settings: Which models to load.
         listener: A bound socket.
         announce: Called once the page can be opened.
-        public_name: Name by which a proxy on this machine serves the page, if any does.
+        access: Who may open the page, and how.
 
     Raises:
         EmotionError: If the recogniser cannot be loaded; the server has ended by then.
@@ -41,11 +46,15 @@ def serve(
     """
     loaded: Future[Parts] = Future()
     config = uvicorn.Config(
-        build_app(loaded, words_go_to=settings.words_go_to, hosts=_hosts(listener, public_name)),
+        build_app(loaded, words_go_to=settings.words_go_to, access=access),
         log_level="warning",
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # pictures are packed already
         timeout_graceful_shutdown=GOODBYE_S,
+        limit_concurrency=CONNECTIONS_A_TALK * access.talks + SPARE_CONNECTIONS,
+        server_header=False,
+        ssl_certfile=access.certificate,
+        ssl_keyfile=access.key,
     )
 
     def begin() -> None:
@@ -60,14 +69,6 @@ def serve(
         _close(loaded)
     if loaded.done():
         loaded.result()
-
-
-def _hosts(listener: socket.socket, public_name: str | None) -> frozenset[str] | None:
-    # To an address of this machine alone no other name leads honestly, but that of a proxy.
-    address = ipaddress.ip_address(listener.getsockname()[0])
-    if not address.is_loopback:
-        return None
-    return LOCAL_NAMES.union({str(address)}, {public_name.lower()} if public_name else ())
 
 
 class _Server(uvicorn.Server):

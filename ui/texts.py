@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from emotion.labels import Emotion
@@ -10,28 +10,40 @@ from integration.events import Channel
 
 __all__ = [
     "AGREE",
+    "ALOUD",
     "ASLEEP",
+    "ASLEEP_SOUND",
+    "BY_TURNS",
     "CANNOT_OPEN",
     "CONSENT_BODY",
     "CONSENT_LAW",
     "CONSENT_LICENCE",
     "CONSENT_TITLE",
     "DIFFER",
+    "EDIT",
+    "ELSEWHERE",
     "EMOTION_NAMES",
-    "FORGOTTEN",
     "FULL",
     "GREETING",
     "GREETING_TYPED",
+    "LOST",
     "MIXED",
     "NOT_SO",
+    "NO_VOICE",
+    "ONE_PICTURE",
+    "SAVES",
     "STAYS_HERE",
     "SWITCHES",
     "TAGLINE",
     "TOO_LONG",
     "UNCLEAR",
     "UNHEARD",
+    "UNSURE",
+    "WHY",
     "WORDS_LEAVE",
+    "listed",
     "percent",
+    "seconds",
 ]
 
 TAGLINE: Final = "A listener made of software."
@@ -59,14 +71,16 @@ CONSENT_BODY: Final[tuple[tuple[str, str], ...]] = (
 
 STAYS_HERE: Final = (
     "Nothing leaves this machine",
-    "Picture and sound are read in memory and thrown away; neither they nor your words are "
-    "written to a disk. “Forget everything” deletes the talk, and so does closing the page.",
+    "Picture and sound are read in memory and thrown away, but for a few small pictures that show "
+    "you why. Neither they nor your words are written to a disk. “Forget everything” deletes the "
+    "talk, and so does closing the page.",
 )
 
 WORDS_LEAVE: Final = (
     "Your words leave this machine",
-    "Picture and sound are read in memory here and thrown away. What you say or write, and a note "
-    "of the feeling read from it, is sent to {host}, whose model writes the answers.",
+    "Picture and sound are read in memory here and thrown away, but for a few small pictures that "
+    "show you why. What you say or write, and a note of the feeling read from it, is sent to "
+    "{host}, whose model writes the answers.",
 )
 
 CONSENT_LAW: Final = (
@@ -92,14 +106,43 @@ EMOTION_NAMES: Final[Mapping[Emotion, str]] = {
 }
 
 UNCLEAR: Final = "Unclear"
+UNSURE: Final = "not sure enough to say"
 AGREE: Final = "Face and voice say the same"
 MIXED: Final = "The words say something else, so the answer takes neither for granted"
 DIFFER: Final = "Face and voice differ"
 NOT_SO: Final = "That is not how I feel"
+WHY: Final = "Why this guess"
+ONE_PICTURE: Final = "Only one picture of your face was there to look at."
+EDIT: Final = "Correct the words"
 UNHEARD: Final = "I heard your voice but could not make out words. Say it again, or type it."
-FORGOTTEN: Final = "Everything said and seen so far is deleted."
 FULL: Final = "Too many people are talking here already; please try again later."
 ASLEEP: Final = "This page was away too long and its talk is deleted; reload it to begin anew."
+
+LOST: Final = "The connection is lost; trying again …"
+ELSEWHERE: Final = "This talk goes on in another tab."
+
+BY_TURNS: Final = "Without the camera there is nothing to show live; each turn shows what was read."
+
+ALOUD: Final[Mapping[str, str]] = {
+    "on": "on",
+    "off": "off",
+    "speaking": "speaking",
+    "ducked": "waits",
+}
+"""What the switch of the agent's voice says."""
+
+ASLEEP_SOUND: Final = "The browser waits for a click or a key before it listens again."
+
+NO_VOICE: Final = (
+    "Answers cannot be read aloud: this browser has no voice on this machine, and online voices "
+    "would send the words away."
+)
+
+SAVES: Final[Mapping[str, str]] = {
+    "text": "As a readable text",
+    "json": "As JSON, with every number",
+}
+"""The forms in which a talk can be saved."""
 
 TOO_LONG: Final = "Please write at most {most} characters at a time; these were {got}."
 
@@ -129,3 +172,21 @@ def percent(probability: float) -> str:
     '63\u202f%'
     """
     return f"{100 * probability:.0f}\u202f%"  # a narrow no-break space keeps it on one line
+
+
+def seconds(time_s: float) -> str:
+    r"""Put a time in words.
+
+    >>> seconds(1.25)
+    '1.2\u202fs'
+    """
+    return f"{time_s:.1f}\u202fs"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence does.
+
+    >>> listed(["face", "voice", "words"])
+    'face, voice and words'
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -8,36 +8,56 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
-from typing import Literal
+from typing import Final, Literal
 
 from emotion.calibration import UNCLEAR_BELOW
-from emotion.estimate import EmotionEstimate, FaceSighting, Moment, Reading
-from emotion.labels import EMOTIONS, Emotion
+from emotion.estimate import FaceSighting, Moment
+from emotion.labels import Emotion
 from integration.events import Channel
-from integration.session import Session, Turn
-from integration.translation import prevailing
-from ui.plots import bars, chip, columns, face_box, strip
+from integration.session import Session
+from ui.icons import ICONS
+from ui.plots import (
+    Mark,
+    Trace,
+    bars,
+    chip,
+    face_box,
+    pictures,
+    place,
+    plane,
+    time_line,
+)
 from ui.texts import (
-    AGREE,
+    ALOUD,
+    ASLEEP,
+    ASLEEP_SOUND,
+    BY_TURNS,
     CONSENT_BODY,
     CONSENT_LAW,
     CONSENT_LICENCE,
     CONSENT_TITLE,
-    DIFFER,
-    EMOTION_NAMES,
+    ELSEWHERE,
     GREETING,
     GREETING_TYPED,
-    MIXED,
-    NOT_SO,
+    LOST,
+    NO_VOICE,
+    SAVES,
     STAYS_HERE,
     SWITCHES,
     TAGLINE,
-    UNHEARD,
+    UNSURE,
     WORDS_LEAVE,
+    listed,
     percent,
 )
+from ui.turns import mark_of, render_turn
 
-__all__ = ["Page", "consent", "header", "render", "render_turn", "stage", "talk"]
+__all__ = ["Page", "consent", "full", "header", "render", "render_turn", "stage", "talk"]
+
+TRAIL_S: Final = 6.0
+"""How long the way of the dot on the plane stays in sight."""
+
+TRAIL_STEP_S: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,8 @@ class Page:
         answering: Whether an answer is on its way, which may be stopped.
         fragments: HTML by the id of the element that holds it.
         turns: HTML of each turn by its id, in order of time.
+        trail: Where the nearest face was on the plane of valence and arousal, newest last.
+        marks: Each turn as a point on the time line.
     """
 
     screen: Literal["consent", "talk"]
@@ -57,6 +79,8 @@ class Page:
     answering: bool
     fragments: Mapping[str, str] = field(repr=False)
     turns: Mapping[int, str] = field(repr=False)
+    trail: tuple[Trace, ...] = field(default=(), repr=False)
+    marks: tuple[Mark, ...] = field(default=(), repr=False)
 
 
 def render(session: Session, before: tuple[Session, Page] | None = None) -> Page:
@@ -67,6 +91,9 @@ def render(session: Session, before: tuple[Session, Page] | None = None) -> Page
         before: An earlier one and how it was shown; turns of it that are still the same are not
             drawn again. They are compared by identity, which a long talk needs many times a second.
     """
+    old, page = before or (None, None)
+    trail = _trail(session.moment, page.trail if page else ())
+    marks = _marks(session, old, page)
     return Page(
         screen="talk" if session.consented else "consent",
         devices={"camera": session.camera, "microphone": session.microphone},
@@ -74,12 +101,19 @@ def render(session: Session, before: tuple[Session, Page] | None = None) -> Page
         fragments={
             "status": _status(session),
             "switches": _switches(session),
+            "goes-by": _goes_by(session),
             "overlay": _overlay(session.moment),
-            "now": _now(session),
+            "now": _now(session, trail),
             "notice": _notice(session),
             "greeting": _greeting(session),
+            "so-far": _so_far(marks, page),
+            "hearing": _hearing(session),
+            "announce": _announce(session),
+            **_reasons(session, old, page),
         },
-        turns=_turns(session, *(before or (None, None))),
+        turns=_turns(session, old, page),
+        trail=trail,
+        marks=marks,
     )
 
 
@@ -103,6 +137,8 @@ def header() -> str:
     return (
         f'<header id="head"><h1>Attune</h1><p>{TAGLINE}</p>'
         '<div id="status" role="status" aria-live="polite"></div></header>'
+        f'<p id="lost" role="alert" data-trying="{LOST}" data-gone="{ASLEEP}" '
+        f'data-elsewhere="{ELSEWHERE}" hidden></p>'
     )
 
 
@@ -121,23 +157,39 @@ def consent(words_go_to: str | None = None) -> str:
     return f"<h2>{CONSENT_TITLE}</h2><ul>{points}</ul>{small}"
 
 
+def full(sentence: str) -> str:
+    """Say on the first screen why nobody can begin here now."""
+    return f'<p id="full" role="alert">{escape(sentence)}</p>'
+
+
 def stage() -> str:
     """Draw the frame around the live picture, which the page's script fills."""
+    states = "".join(f' data-{state}="{words}"' for state, words in ALOUD.items())
     return (
         '<div id="picture"><video id="camera" autoplay playsinline muted '
         'aria-label="Your camera"></video><svg id="overlay" aria-hidden="true"></svg>'
-        '<p id="dark">The camera is off.</p></div>'
-        '<div id="switches" role="group" aria-label="What may be used"></div>'
+        f'<p id="dark">{ICONS["camera"]}The camera is off.</p></div>'
+        '<div id="devices" role="group" aria-label="What may be used">'
+        '<div id="switches"></div>'
+        '<button type="button" class="switch" role="switch" id="aloud" aria-checked="false" '
+        f'aria-describedby="aloud-why"{states}>{ICONS["aloud"]}Read aloud<b>off</b></button></div>'
+        f'<p id="aloud-why" hidden>{NO_VOICE}</p><p id="asleep" role="status">{ASLEEP_SOUND}</p>'
+        '<p id="goes-by"></p>'
         '<section id="now" aria-label="Right now"></section>'
+        '<button type="button" id="unfold" aria-expanded="false" aria-controls="now">'
+        '<span class="unseen">All seven emotions</span></button>'
     )
 
 
 def talk() -> str:
     """Draw the frame around the turns, which the page's script fills."""
     return (
+        '<section id="so-far" aria-label="The talk so far"></section>'
         '<div id="notice" role="status" aria-live="polite"></div>'
-        '<div id="turns" role="log" aria-label="The talk" tabindex="0"></div>'
+        '<div id="turns" role="log" aria-label="The talk" aria-live="off" tabindex="0"></div>'
+        '<div id="hearing"></div>'
         '<div id="greeting"></div>'
+        '<p id="announce" class="unseen" role="status" aria-live="polite"></p>'
     )
 
 
@@ -164,13 +216,29 @@ def _dropped(session: Session) -> str:
 
 
 def _switches(session: Session) -> str:
-    on = {"camera": session.camera, "microphone": session.microphone}
+    states = {
+        "camera": "on" if session.camera else "off",
+        "microphone": "hears you" if _speaks(session) else "on" if session.microphone else "off",
+    }
     return "".join(
         f'<button type="button" class="switch" role="switch" data-switch="{channel}" '
-        f'aria-checked="{"true" if on[channel] else "false"}"><i></i>{name}'
-        f"<b>{'on' if on[channel] else 'off'}</b></button>"
+        f'aria-checked="{"false" if states[channel] == "off" else "true"}">{ICONS[channel]}{name}'
+        f"<b>{states[channel]}</b></button>"
         for channel, name in SWITCHES.items()
     )
+
+
+def _speaks(session: Session) -> bool:
+    return session.microphone and session.moment is not None and session.moment.speaking
+
+
+def _goes_by(session: Session) -> str:
+    used = [
+        *(["face"] if session.camera else []),
+        *(["voice"] if session.microphone else []),
+        "words",
+    ]
+    return f"Attune goes by your {listed(used)}{' alone' if len(used) == 1 else ''}."
 
 
 def _overlay(moment: Moment | None) -> str:
@@ -178,26 +246,41 @@ def _overlay(moment: Moment | None) -> str:
     return "".join(face_box(face, _label(face)) for face in faces)
 
 
-def _now(session: Session) -> str:
+def _now(session: Session, trail: tuple[Trace, ...]) -> str:
     face = _nearest(session.moment)
     label = _label(face) if face else None
-    sure = f' <span class="sure">{percent(_top(face))} sure</span>' if face and label else ""
+    sure = f"{percent(_top(face))} sure" if face and label else UNSURE if face else ""
     head = chip(label) if face else '<span class="chip none"><i></i>No face in sight</span>'
+    charts = bars(face.probabilities if face else None, label) + plane(trail if face else ())
     if not session.camera:
-        head = '<span class="chip none"><i></i>Not looking</span>'
+        head, charts = '<span class="chip none"><i></i>Not looking</span>', f"<p>{BY_TURNS}</p>"
     return (
         f'<div class="line"><h2>Right now</h2>{_voice(session)}</div>'
-        f'<div class="line">{head}{sure}</div>'
-        f"{bars(face.probabilities if face else None, label)}"
+        f'<div class="line seems">{head} <span class="sure">{sure}</span></div>'
+        f'<div class="charts">{charts}</div>'
     )
 
 
+def _trail(moment: Moment | None, before: tuple[Trace, ...]) -> tuple[Trace, ...]:
+    """Go on with the way of the nearest face; another face begins a new one."""
+    face = _nearest(moment)
+    if moment is None or face is None:
+        return ()
+    newest = Trace(moment.time_s, face.person, *place(face.probabilities))
+    kept = [t for t in before if t.person == face.person and t.time_s > newest.time_s - TRAIL_S]
+    # the one before may have come too soon after its own to be worth a step
+    if len(kept) > 1 and kept[-1].time_s - kept[-2].time_s < TRAIL_STEP_S:
+        kept.pop()
+    return (*(t for t in kept if t.time_s < newest.time_s), newest)
+
+
 def _voice(session: Session) -> str:
+    meter = '<i class="meter" aria-hidden="true"><u></u><u></u><u></u><u></u></i>'
     if not session.microphone:
         return '<span class="voice off">Not listening</span>'
-    if session.moment is not None and session.moment.speaking:
-        return '<span class="voice on"><i></i>You are speaking</span>'
-    return '<span class="voice">Listening</span>'
+    if _speaks(session):
+        return f'<span class="voice on">{meter}You are speaking</span>'
+    return f'<span class="voice">{meter}Listening</span>'
 
 
 def _nearest(moment: Moment | None) -> FaceSighting | None:
@@ -224,111 +307,55 @@ def _notice(session: Session) -> str:
     return f"<p>{escape(session.notice)}</p>" if session.notice else ""
 
 
-def render_turn(turn: Turn, *, newest: bool = False) -> str:
-    """Show one turn: what was said, how it seemed, what was answered.
-
-    Args:
-        turn: The turn.
-        newest: Whether to begin with its emotion unfolded.
-    """
-    return f'<div class="said">{_said(turn)}{_felt(turn, newest)}</div>{_replied(turn)}'
-
-
-def _said(turn: Turn) -> str:
-    how = "You said" if turn.source == "voice" else "You wrote"
-    if turn.text:
-        words = f'<p class="words">{escape(turn.text)}</p>'
-    elif turn.status == "hearing":
-        words = '<p class="words faint">Making out the words …</p>'
-    else:
-        words = f'<p class="words faint">{UNHEARD}</p>'
-    return f'<p class="who">{how}</p>{words}'
-
-
-def _felt(turn: Turn, newest: bool) -> str:
-    whole = prevailing(turn.estimate, turn.words)
-    if whole is None and turn.correction is None:
+def _hearing(session: Session) -> str:
+    if not session.hearing:
         return ""
-    body = f"{_whole(whole)}{_apart(turn)}{_agreement(turn)}{_correction(turn)}"
-    headline = _headline(turn, whole)
     return (
-        f'<details class="felt"{" open" if newest else ""}><summary>{headline}</summary>'
-        f"{body}</details>"
+        '<div class="said live"><p class="who">You are saying</p>'
+        f'<p class="words">{escape(session.hearing)} <span class="faint">…</span></p></div>'
     )
 
 
-def _headline(turn: Turn, whole: EmotionEstimate | None) -> str:
-    """Say what the answer goes by."""
-    if turn.correction is not None or whole is None:
-        return f'{chip(turn.correction)} <span class="sure">as you say</span>'
-    sure = f"{percent(whole.confidence)} sure" if whole.label else "not sure enough to say"
-    return f'{chip(whole.label)} <span class="sure">{sure}{_sources(whole)}</span>'
+def _announce(session: Session) -> str:
+    """Say for a screen reader what has just come to an end."""
+    turn = session.turns[-1] if session.turns else None
+    if turn is None or turn.status not in ("answered", "stopped"):
+        return ""
+    return f"Attune: {escape(turn.reply.strip())}"
 
 
-def _sources(estimate: EmotionEstimate) -> str:
-    seen = [name for name in ("face", "voice") if getattr(estimate, name) is not None]
-    used = seen or (["words"] if estimate.words else [])
-    return f", from {' and '.join(used)}" if used else ""
+# -- the talk so far ------------------------------------------------------------------------------
 
 
-def _whole(estimate: EmotionEstimate | None) -> str:
-    return "" if estimate is None else columns(estimate.probabilities, estimate.label)
+def _marks(session: Session, before: Session | None, page: Page | None) -> tuple[Mark, ...]:
+    kept: list[Mark] = []
+    if before is not None and page is not None:
+        known = zip(session.turns, before.turns, page.marks, strict=False)
+        kept = [mark if turn is old else mark_of(turn) for turn, old, mark in known]
+    return (*kept, *map(mark_of, session.turns[len(kept) :]))
 
 
-def _apart(turn: Turn) -> str:
-    estimate = turn.estimate
-    readings = {
-        "Face": estimate.face if estimate else None,
-        "Voice": estimate.voice if estimate else None,
-        "Words": turn.words,
+def _so_far(marks: tuple[Mark, ...], page: Page | None) -> str:
+    if not marks:
+        return ""
+    if page is not None and page.marks == marks:
+        return page.fragments["so-far"]
+    saves = "".join(
+        f'<button type="button" data-save="{form}">{name}</button>' for form, name in SAVES.items()
+    )
+    return (
+        '<div class="line"><h2>The talk so far</h2><details class="save"><summary>Save'
+        f"</summary><div>{saves}</div></details></div>{time_line(marks)}"
+    )
+
+
+def _reasons(session: Session, before: Session | None, page: Page | None) -> dict[str, str]:
+    known = {} if before is None else {turn.id: turn.evidence for turn in before.turns}
+    drawn = page.fragments if page else {}
+    return {
+        (key := f"why-{turn.id}"): drawn[key]
+        if turn.evidence is known.get(turn.id)
+        else pictures(turn.evidence)
+        for turn in session.turns
+        if turn.evidence is not None
     }
-    rows = "".join(_reading(name, r) for name, r in readings.items() if r is not None)
-    return f'<dl class="apart">{rows}</dl>' if rows else ""
-
-
-def _reading(name: str, reading: Reading) -> str:
-    p = reading.probabilities[reading.label]
-    return (
-        f"<dt>{name}</dt><dd>{strip(reading.probabilities)}"
-        f"<span>{EMOTION_NAMES[reading.label]} {percent(p)}</span></dd>"
-    )
-
-
-def _agreement(turn: Turn) -> str:
-    estimate = turn.estimate
-    lines = []
-    if estimate is not None and estimate.agreement is not None:
-        same = estimate.face and estimate.voice and estimate.face.label == estimate.voice.label
-        apart = f"<span>(agreement {percent(estimate.agreement)})</span>"
-        lines.append(f"{AGREE if same else DIFFER} {apart}")
-    if turn.affect is not None and turn.affect.contradicted_by_words:
-        lines.append(MIXED)
-    return "".join(f'<p class="agreement">{line}</p>' for line in lines)
-
-
-def _correction(turn: Turn) -> str:
-    picks = "".join(
-        f'<button type="button" data-turn="{turn.id}" data-emotion="{e}" '
-        f'aria-pressed="{"true" if e == turn.correction else "false"}">{chip(e)}</button>'
-        for e in EMOTIONS
-    )
-    return (
-        f'<details class="correct"><summary>{NOT_SO}</summary>'
-        f'<div role="group" aria-label="What do you feel?">{picks}</div></details>'
-    )
-
-
-def _replied(turn: Turn) -> str:
-    if turn.status == "failed":
-        return f'<div class="reply failed" role="alert"><p>{escape(turn.failure or "")}</p></div>'
-    if turn.status == "waiting" or (turn.status == "answering" and not turn.reply):
-        return '<div class="reply"><p class="thinking"><i></i><i></i><i></i></p></div>'
-    if not turn.reply:
-        return ""
-    waited = f" · after {turn.waited_s:.1f} s" if turn.waited_s is not None else ""
-    caret = '<span class="caret"></span>' if turn.status == "answering" else ""
-    stopped = '<p class="who">stopped</p>' if turn.status == "stopped" else ""
-    return (
-        f'<div class="reply"><p class="who">Attune (AI){waited}</p>'
-        f'<p class="words">{escape(turn.reply.strip())}{caret}</p>{stopped}</div>'
-    )

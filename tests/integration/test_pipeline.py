@@ -32,21 +32,27 @@ def begin(clock):
         assert pipeline.join()
 
 
+@pytest.fixture
+def spoken(buzz, hush):
+    """Two seconds of voice between silences: one turn, from about 0.4 s to 2.6 s."""
+    return np.concatenate([hush(0.5), buzz(2.0), hush(1.5)])
+
+
 def is_over(number=0):
     over = ("answered", "stopped", "unheard", "failed")
     return lambda session: len(session.turns) > number and session.turns[number].status in over
 
 
-def test_an_utterance_becomes_words_an_affect_and_an_answer(models, begin, make_estimate):
+def test_an_utterance_becomes_words_an_affect_and_an_answer(models, begin, make_estimate, spoken):
     pipeline = begin(models.parts())
     models.live.finished.append(make_estimate("sad", "sad", start_s=0.5, end_s=2.0))
-    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.push_audio(0.0, spoken, 16000)
     turn = pipeline.wait(is_over()).turns[0]
     assert (turn.source, turn.text, turn.reply) == ("voice", "hello there", "I see.")
     assert turn.status == "answered"
     assert turn.estimate.label == "sad"
     assert turn.words.label == "neutral"
-    assert len(models.transcriber.heard[0]) == 24000
+    assert len(models.transcriber.heard[0]) == pytest.approx(2.2 * 16000, abs=3000)
     ((messages, affect),) = models.responder.asked
     assert [(m.role, m.content) for m in messages] == [("user", "hello there")]
     assert affect.label == "sad"
@@ -107,11 +113,11 @@ def test_without_consent_or_with_the_channel_off_nothing_is_taken(models, clock)
     pipeline.close()
 
 
-def test_a_switch_turned_off_meanwhile_silences_what_was_seen(models, begin, make_estimate):
+def test_a_switch_turned_off_meanwhile_silences_what_was_seen(models, begin, make_estimate, spoken):
     pipeline = begin(models.parts())
     models.live.finished.append(make_estimate("sad", "happy"))
     pipeline.switch("camera", False)
-    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.push_audio(0.0, spoken, 16000)
     turn = pipeline.wait(is_over()).turns[0]
     assert turn.estimate.face is None
     assert models.responder.asked[0][1].label == "happy"
@@ -191,11 +197,11 @@ def test_a_model_that_fails_leaves_a_sentence_and_the_talk_goes_on(
     assert pipeline.wait(is_over(1)).turns[1].status == "answered"
 
 
-def test_a_transcriber_that_fails_leaves_a_sentence(models, begin, make_estimate):
+def test_a_transcriber_that_fails_leaves_a_sentence(models, begin, make_estimate, spoken):
     models.transcriber.error = TranscriptionError("Expected words, but the decoder stopped.")
     pipeline = begin(models.parts())
     models.live.finished.append(make_estimate("sad", "sad"))
-    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.push_audio(0.0, spoken, 16000)
     assert "the decoder stopped" in pipeline.wait(is_over()).turns[0].failure
 
 
@@ -212,19 +218,19 @@ def test_a_recogniser_that_fails_is_started_anew_and_typed_words_are_still_answe
     assert len(models.recognizer.opened) == 2
 
 
-def test_speech_without_words_is_not_answered(models, begin, make_estimate):
+def test_speech_without_words_is_not_answered(models, begin, make_estimate, spoken):
     models.transcriber.texts = ["  "]
     pipeline = begin(models.parts())
     models.live.finished.append(make_estimate("sad", "sad"))
-    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.push_audio(0.0, spoken, 16000)
     assert pipeline.wait(is_over()).turns[0].status == "unheard"
     assert models.responder.asked == []
 
 
-def test_several_people_in_the_picture_make_one_turn(models, begin, make_estimate):
+def test_several_people_in_the_picture_make_one_turn(models, begin, make_estimate, spoken):
     pipeline = begin(models.parts())
     models.live.finished += [make_estimate("sad", "sad"), make_estimate("happy")]
-    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.push_audio(0.0, spoken, 16000)
     pipeline.wait(is_over())
     pipeline.say("next")
     session = pipeline.wait(is_over(1))
@@ -277,10 +283,10 @@ def test_forget_deletes_the_talk_and_begins_with_a_fresh_recogniser(models, begi
     assert len(models.recognizer.opened) == 2
 
 
-def test_no_sound_is_kept_once_it_was_written_down(models, begin, make_estimate):
+def test_no_sound_is_kept_once_it_was_written_down(models, begin, make_estimate, spoken):
     pipeline = begin(models.parts())
     models.live.finished.append(make_estimate("sad", "sad"))
-    pipeline.push_audio(0.0, SECOND, 16000)
+    pipeline.push_audio(0.0, spoken, 16000)
     pipeline.wait(is_over())
     freed = threading.Event()
     weakref.finalize(models.transcriber.heard.pop(), freed.set)
@@ -388,3 +394,193 @@ def test_where_nobody_can_answer_nothing_waits_for_an_answer(begin):
     pipeline.correct(0, "sad")
     assert pipeline.session.turns[0].correction == "sad"
     assert pipeline._waiting == []
+
+
+def speak(pipeline, models, wave, *, start_s=0.0, estimate=None):
+    """Let somebody speak: the recogniser's estimate first, then the sound in chunks."""
+    if estimate is not None:
+        models.live.finished.append(estimate)
+    for i in range(0, len(wave), 640):
+        pipeline.push_audio(start_s + i / 16000, wave[i : i + 640], 16000)
+
+
+def test_a_turn_says_how_long_was_waited_for_what(models, begin, make_estimate, spoken):
+    pipeline = begin(models.parts())
+    speak(pipeline, models, spoken, estimate=make_estimate("sad", "sad"))
+    turn = pipeline.wait(is_over()).turns[0]
+    assert 0.6 <= turn.pause_s <= 0.9
+    assert (turn.heard_after_s, turn.read_after_s, turn.waited_s) == (0.0, 0.0, 0.0)
+
+
+def test_several_utterances_of_a_turn_are_joined(models, begin, make_estimate, buzz, hush):
+    models.transcriber.texts = ["my dog and", "it ran away"]
+    pipeline = begin(models.parts())
+    wave = np.concatenate([hush(0.5), buzz(2.0), hush(1.2), buzz(1.0), hush(3.5)])
+    models.live.finished += [
+        make_estimate("sad", "sad", top=0.9, start_s=0.4, end_s=2.6),
+        make_estimate("happy", "happy", top=0.9, start_s=3.6, end_s=4.7),
+    ]
+    # the words of the first utterance break off, which is known before its pause is over
+    speak(pipeline, models, wave[: round(3.3 * 16000)])
+    pipeline.wait(lambda s: s.hearing == "my dog and")
+    speak(pipeline, models, wave[round(3.3 * 16000) :], start_s=3.3)
+    turn = pipeline.wait(is_over()).turns[0]
+    assert turn.text == "my dog and it ran away"
+    assert (turn.estimate.start_s, turn.estimate.end_s) == (0.4, 4.7)
+    assert turn.estimate.label == "sad"
+    assert pipeline.session.hearing == ""
+
+
+def begin_answer(models, pipeline):
+    models.responder.gate = threading.Event()
+    pipeline.say("hello")
+    pipeline.wait(lambda s: bool(s.turns) and s.turns[0].reply == "I ")
+
+
+def test_a_voice_ducks_the_answer_and_goes_on_speaking_takes_the_turn(
+    models, begin, make_estimate, buzz, hush
+):
+    pipeline = begin(models.parts())
+    begin_answer(models, pipeline)
+    speak(pipeline, models, np.concatenate([hush(0.5), buzz(0.3)]))
+    assert pipeline.wait(lambda s: s.ducked).turns[0].status == "answering"
+    speak(pipeline, models, buzz(0.8), start_s=0.8)
+    session = pipeline.wait(is_over())
+    assert session.turns[0].status == "stopped"
+    assert (session.ducked, session.hushed_turn) == (False, 0)
+    models.responder.gate.set()
+    speak(pipeline, models, hush(1.5), start_s=1.6)
+    session = pipeline.wait(is_over(1))
+    assert [turn.status for turn in session.turns] == ["stopped", "answered"]
+    assert session.turns[1].text == "hello there"
+
+
+def test_a_short_mhm_lets_the_answer_go_on(models, begin, buzz, hush):
+    models.transcriber.texts = ["mhm"]
+    pipeline = begin(models.parts())
+    begin_answer(models, pipeline)
+    speak(pipeline, models, np.concatenate([hush(0.5), buzz(0.3), hush(0.3)]))
+    pipeline.wait(lambda s: s.ducked)
+    speak(pipeline, models, hush(3.0), start_s=1.1)
+    pipeline.wait(lambda s: not s.ducked)
+    pipeline.wait(lambda s: bool(models.transcriber.heard))
+    models.responder.gate.set()
+    session = pipeline.wait(is_over())
+    assert [turn.reply for turn in session.turns] == ["I see."]
+    assert session.hushed_turn is None
+
+
+def test_who_stops_an_answer_hushes_it(models, begin):
+    pipeline = begin(models.parts())
+    begin_answer(models, pipeline)
+    pipeline.stop()
+    session = pipeline.wait(is_over())
+    assert (session.hushed_turn, session.speech) == (0, None)
+
+
+def test_words_that_were_written_down_wrongly_are_corrected_and_answered_again(models, begin):
+    pipeline = begin(models.parts())
+    pipeline.say("my doc ran away")
+    pipeline.wait(is_over())
+    pipeline.edit(0, " my dog ran away ")
+    pipeline.wait(lambda s: len(models.responder.asked) == 2 and is_over()(s))
+    assert [m.content for m in models.responder.asked[1][0]] == ["my dog ran away"]
+    assert pipeline.session.turns[0].answer == 2
+    pipeline.edit(0, "my dog ran away")
+    pipeline.edit(7, "nobody said this")
+    pipeline.say("yes")
+    pipeline.wait(is_over(1))
+    pipeline.edit(0, "my cat ran away")
+    assert len(models.responder.asked) == 3
+    assert pipeline.session.turns[0].text == "my cat ran away"
+
+
+def test_words_are_corrected_before_they_are_written_down(models, begin, spoken, fakes):
+    gate, entered = threading.Event(), threading.Event()
+
+    class Slow(fakes["FakeTranscriber"]):
+        def transcribe(self, samples):
+            entered.set()
+            assert gate.wait(PATIENCE_S)
+            return super().transcribe(samples)
+
+    models.transcriber = Slow("the doc runaway")
+    pipeline = begin(models.parts())
+    speak(pipeline, models, spoken)
+    pipeline.wait(lambda s: bool(s.turns))
+    assert entered.wait(PATIENCE_S)
+    pipeline.edit(0, "my dog ran away")
+    gate.set()
+    session = pipeline.wait(lambda s: s.turns[0].status == "answered")
+    assert session.turns[0].text == "my dog ran away"
+    assert [m[-1].content for m, _ in models.responder.asked] == ["my dog ran away"]
+
+
+def test_corrections_count_for_the_rest_of_the_talk(models, begin, make_estimate, fakes):
+    models.live.face = make_estimate("happy")
+    pipeline = begin(models.parts())
+    for number in range(5):
+        pipeline.say("hello")
+        pipeline.wait(is_over(number))
+        pipeline.correct(number, "sad")
+        pipeline.wait(
+            lambda s, n=number: s.turns[n].affect.label == "sad" and s.turns[n].status == "answered"
+        )
+    pipeline.say("and now")
+    session = pipeline.wait(is_over(5))
+    assert session.turns[5].estimate.label == "happy"
+    assert session.turns[5].affect.label == "sad"
+    models.recognizer.lives = [fakes["FakeLive"](face=make_estimate("happy"))]
+    pipeline.forget()
+    pipeline.say("who are you")
+    assert pipeline.wait(is_over()).turns[0].affect.label == "happy"
+
+
+def test_the_pictures_behind_an_estimate_come_with_it(models, begin, make_estimate):
+    models.live.face = make_estimate("happy")
+    pipeline = begin(models.parts())
+    pipeline.say("look")
+    evidence = pipeline.wait(is_over()).turns[0].evidence
+    assert evidence is None or evidence.faces  # an estimate without attention shows nothing
+
+
+def test_a_microphone_switched_off_drops_what_is_half_said(models, begin, buzz, hush):
+    pipeline = begin(models.parts())
+    speak(pipeline, models, np.concatenate([hush(0.5), buzz(1.0)]))
+    pipeline.wait(lambda s: s.moment is not None)
+    pipeline.switch("microphone", False)
+    pipeline.switch("microphone", True)
+    speak(pipeline, models, hush(2.0), start_s=1.5)
+    pipeline.say("typed")
+    session = pipeline.wait(is_over())
+    assert [turn.text for turn in session.turns] == ["typed"]
+
+
+def test_forgetting_in_the_middle_of_a_word_leaves_nothing_of_it(models, begin, buzz, hush):
+    pipeline = begin(models.parts())
+    speak(pipeline, models, np.concatenate([hush(0.5), buzz(1.0)]))
+    pipeline.forget()
+    speak(pipeline, models, hush(2.0), start_s=1.5)
+    pipeline.say("typed")
+    session = pipeline.wait(is_over())
+    assert [turn.text for turn in session.turns] == ["typed"]
+    assert session.hearing == ""
+
+
+def test_whoever_watches_hears_of_every_change_until_the_end(models, begin):
+    pipeline = begin(models.parts())
+    seen = []
+    unwatch = pipeline.watch(lambda: seen.append(pipeline.session))
+    pipeline.spoke(True)
+    unwatch()
+    pipeline.spoke(False)
+    assert len(seen) == 1
+
+
+def test_a_broken_ear_is_replaced_and_says_so(models, begin, spoken):
+    pipeline = begin(models.parts())
+    pipeline.push_audio(0.0, SECOND[:16], 3)
+    assert "Listening failed" in pipeline.wait(lambda s: s.notice is not None).notice
+    models.live.finished.clear()
+    speak(pipeline, models, spoken, start_s=10.0)
+    assert pipeline.wait(is_over()).turns[0].text == "hello there"

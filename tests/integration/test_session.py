@@ -5,12 +5,17 @@ import pytest
 
 from emotion.errors import InputError
 from integration.events import (
+    AgentSpoke,
     ChannelSwitched,
     Consented,
     Corrected,
+    Ducked,
+    Edited,
     Event,
     Forgotten,
     Heard,
+    Hearing,
+    Interrupted,
     MediaDropped,
     MomentSeen,
     Noticed,
@@ -22,7 +27,8 @@ from integration.events import (
     TurnFailed,
     TurnOpened,
 )
-from integration.session import RULES, Session, advance
+from integration.evidence import Evidence
+from integration.session import PICTURED_TURNS, RULES, Session, advance
 
 BEGUN = (Readied(), Consented(camera=True, microphone=True))
 
@@ -146,6 +152,8 @@ def test_forgetting_deletes_all_but_the_persons_own_choices(make_moment):
         ReplyEnded(0),
         TurnFailed(0, "It failed."),
         Corrected(0, "sad"),
+        Edited(0, "a secret"),
+        Interrupted(),
         TurnOpened(0, "typed", "a secret"),
     ],
 )
@@ -159,6 +167,77 @@ def test_a_correction_names_one_of_the_seven():
     assert session.turns[0].correction == "angry"
     with pytest.raises(InputError, match="bored"):
         Corrected(0, "bored")
+
+
+def test_the_person_says_what_their_words_were_before_the_recogniser_does(make_reading):
+    session = after(*BEGUN, TurnOpened(0, "voice"), Edited(0, "my dog ran away"))
+    assert (session.turns[0].text, session.turns[0].status) == ("my dog ran away", "waiting")
+    session = after(Heard(0, "the doc runaway"), session=session)
+    assert session.turns[0].text == "my dog ran away"
+    assert session.turns[0].edited
+
+
+def test_other_words_are_read_anew(make_reading):
+    session = after(*BEGUN, TurnOpened(0, "typed", "hi"), Read(0, words=make_reading("happy")))
+    assert after(Edited(0, "hi"), session=session) is session
+    edited = after(Edited(0, "help"), session=session)
+    assert edited.turns[0].words is None
+    assert after(*BEGUN, TurnOpened(0, "voice"), Heard(0, ""), Edited(0, "yes")).turns[
+        0
+    ].status == ("waiting")
+    with pytest.raises(InputError, match="empty"):
+        Edited(0, "  ")
+
+
+def test_an_answer_is_spoken_sentence_by_sentence_and_hushed_by_an_interruption():
+    session = after(*BEGUN, TurnOpened(0, "typed", "hi"))
+    assert session.speech is None
+    session = after(ReplyStarted(0), ReplyPiece(0, "Oh no. What "), session=session)
+    speech = session.speech
+    assert (speech.turn, speech.answer, speech.sentences, speech.ended) == (
+        0,
+        1,
+        ("Oh no.",),
+        False,
+    )
+    session = after(AgentSpoke(True), Ducked(True), session=session)
+    assert (session.agent_speaking, session.ducked, session.busy) == (True, True, True)
+    session = after(Interrupted(), ReplyEnded(0, stopped=True), session=session)
+    assert (session.speech, session.hushed_turn) == (None, 0)
+    assert (session.agent_speaking, session.ducked, session.busy) == (False, False, False)
+
+
+def test_a_turn_that_is_answered_again_is_spoken_again():
+    session = after(*BEGUN, TurnOpened(0, "typed", "hi"), ReplyStarted(0), ReplyEnded(0))
+    session = after(Interrupted(), ReplyStarted(0), ReplyPiece(0, "Two. "), session=session)
+    assert (session.hushed_turn, session.speech.answer, session.speech.turn) == (None, 2, 0)
+
+
+def test_a_new_turn_hushes_the_answer_before_it():
+    session = after(*BEGUN, TurnOpened(0, "typed", "hi"), ReplyStarted(0), ReplyPiece(0, "Oh. "))
+    assert after(TurnOpened(1, "typed", "so"), session=session).hushed_turn == 0
+
+
+def test_words_show_while_they_are_heard_and_go_with_the_turn():
+    session = after(*BEGUN, Hearing("my dog"))
+    assert session.hearing == "my dog"
+    assert after(TurnOpened(0, "typed", "hi"), session=session).hearing == "my dog"
+    assert after(TurnOpened(0, "voice"), session=session).hearing == ""
+    off = after(ChannelSwitched("microphone", False), Hearing("late"), session=session)
+    assert off.hearing == ""
+
+
+def test_only_the_newest_turns_keep_their_pictures():
+    picture = Evidence(duration_s=1.0)
+    session = after(*BEGUN)
+    for turn in range(PICTURED_TURNS + 3):
+        session = after(TurnOpened(turn, "voice"), Read(turn, evidence=picture), session=session)
+    kept = [turn.id for turn in session.turns if turn.evidence is not None]
+    assert kept == list(range(3, PICTURED_TURNS + 3))
+
+
+def test_nobody_speaks_an_answer_that_is_not_there():
+    assert not after(*BEGUN, AgentSpoke(True)).agent_speaking
 
 
 def test_nothing_said_or_felt_shows_in_a_repr(make_estimate):
@@ -185,6 +264,11 @@ def test_any_order_of_events_keeps_the_session_whole(seed, make_moment, make_est
         Readied(),
         MomentSeen(make_moment(speaking=True)),
         Forgotten(),
+        Hearing("some words"),
+        Ducked(True),
+        Interrupted(),
+        AgentSpoke(True),
+        AgentSpoke(False),
         *(
             event
             for turn in range(4)
@@ -196,6 +280,7 @@ def test_any_order_of_events_keeps_the_session_whole(seed, make_moment, make_est
                 ReplyPiece(turn, "word "),
                 ReplyEnded(turn),
                 TurnFailed(turn, "It failed."),
+                Edited(turn, "other words"),
             )
         ),
     ]
@@ -206,6 +291,9 @@ def test_any_order_of_events_keeps_the_session_whole(seed, make_moment, make_est
         assert ids == sorted(set(ids))
         assert all(turn_id < session.next_turn for turn_id in ids)
         assert session.next_turn >= before.next_turn
+        assert session.microphone or not session.hearing
+        assert session.speech is None or session.speech.turn != session.hushed_turn
+        assert session.answers >= before.answers
         assert session.consented or not (session.camera or session.microphone or session.turns)
         if session.moment is not None:
             assert session.camera or not session.moment.faces

@@ -1,15 +1,18 @@
 import io
 import json
-import logging
 
 import numpy as np
 import pytest
 
 from emotion.media import Sound, read_media
-from integration.decoder import receive, send
+from emotion.speech.vad import UtteranceDetector
+from integration.decoder import SHORT_ONES, receive, send
 from integration.errors import TranscriptionError
+from integration.hub import folder_of
 from integration.transcription import (
+    MOST_AT_ONCE,
     PocketSphinxTranscriber,
+    Rolling,
     WhisperTranscriber,
     load_transcriber,
 )
@@ -27,12 +30,89 @@ def test_the_offline_transcriber_is_the_default(pocketsphinx):
 
 
 @pytest.mark.data
-def test_pocketsphinx_makes_out_words_of_a_real_voice(pocketsphinx, data_root):
-    clip = data_root / "clips" / "01-01-06-01-02-01-09.mp4"
-    pieces = [media.samples for media in read_media(clip) if isinstance(media, Sound)]
-    heard = pocketsphinx.transcribe(np.concatenate(pieces)).split()
+def test_pocketsphinx_makes_out_words_of_a_real_voice(pocketsphinx, sentence):
+    heard = pocketsphinx.transcribe(sentence).split()
     spoken = {"dogs", "are", "sitting", "by", "the", "door"}
     assert len(spoken.intersection(heard)) >= 3
+
+
+@pytest.fixture(scope="module")
+def sentence(data_root):
+    """'Dogs are sitting by the door', by an actor: (sample,) at 16 kHz."""
+    clip = data_root / "clips" / "01-01-06-01-02-01-09.mp4"
+    sound = np.concatenate([m.samples for m in read_media(clip) if isinstance(m, Sound)])
+    (utterance,) = UtteranceDetector().push(0.0, sound)
+    return utterance.samples
+
+
+@pytest.mark.data
+def test_words_come_while_two_speak_at_once_and_do_not_mix(pocketsphinx, sentence):
+    one, other = pocketsphinx.listen(), pocketsphinx.listen()
+    so_far = []
+    for piece in np.array_split(sentence, 6):
+        so_far.append(one.push(piece))
+        other.push(np.zeros_like(piece))
+    words = one.finish()
+    assert any(0 < len(part) < len(words) for part in so_far)
+    assert len({"dogs", "are", "sitting", "by", "the", "door"} & set(words.split())) >= 3
+    assert len(other.finish().split()) <= 1
+
+
+def test_every_short_utterance_is_spelt_as_the_decoder_knows_it():
+    from pocketsphinx import Decoder
+
+    known = Decoder(samprate=16000, loglevel="FATAL", lm=None)
+    words = {word for one in SHORT_ONES for word in one.split()}
+    assert [word for word in words if known.lookup_word(word) is None] == []
+
+
+def test_more_speakers_than_decoders_are_written_down_at_the_end(pocketsphinx):
+    many = [pocketsphinx.listen() for _ in range(MOST_AT_ONCE + 2)]
+    assert sum(isinstance(listening, Rolling) for listening in many) == 2
+    for listening in many:
+        listening.push(np.zeros(1600, np.float32))
+        listening.drop()
+    assert not isinstance(pocketsphinx.listen(), Rolling)
+
+
+def test_an_utterance_whose_decoder_died_is_lost_in_words():
+    transcriber = PocketSphinxTranscriber()
+    listening = transcriber.listen()
+    listening.push(np.zeros(1600, np.float32))
+    transcriber._process.kill()
+    transcriber._process.wait(20)
+    with pytest.raises(TranscriptionError, match="started anew"):
+        listening.push(np.zeros(1600, np.float32))
+    with pytest.raises(TranscriptionError, match="lost"):
+        listening.finish()
+    listening.drop()
+    transcriber.close()
+
+
+def test_a_slow_model_is_asked_less_often(fakes, clock):
+    class Slow(fakes["FakeTranscriber"]):
+        def transcribe(self, samples):
+            clock.time_s += 1.5
+            return super().transcribe(samples)
+
+    transcriber = Slow("one", "one two")
+    rolling = Rolling(transcriber, every_s=1.0, clock=clock)
+    second = np.zeros(16000, np.float32)
+    said = [rolling.push(second) for _ in range(4)]
+    assert said == ["one", "one", "one", "one two"]
+
+
+def test_words_roll_on_each_time_enough_is_new(fakes):
+    transcriber = fakes["FakeTranscriber"]("one", "one two", "one two three")
+    rolling = Rolling(transcriber, every_s=1.0)
+    second = np.zeros(16000, np.float32)
+    assert rolling.push(second[:8000]) == ""
+    assert rolling.push(second[:8000]) == "one"
+    assert rolling.push(second) == "one two"
+    assert rolling.finish() == "one two"  # nothing new: nothing is written down again
+    rolling.push(second[:100])
+    assert rolling.finish() == "one two three"
+    assert [len(heard) for heard in transcriber.heard] == [16000, 32000, 32100]
 
 
 def test_silence_and_nothing_have_no_words(pocketsphinx):
@@ -85,26 +165,37 @@ def test_a_name_that_no_model_can_have_is_refused_without_asking_the_hub(name, m
     def asked(*_, **__):
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr("transformers.pipeline", asked)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", asked)
     with pytest.raises(TranscriptionError, match="hub id or folder"):
         load_transcriber(name)
 
 
-def test_a_hub_out_of_reach_is_reported_once(monkeypatch, caplog):
-    import huggingface_hub  # noqa: F401  # sets its logger's level when it is first imported
+def test_a_hub_out_of_reach_is_asked_once_and_reported_in_a_sentence(monkeypatch, caplog):
+    asked = []
 
-    log = logging.getLogger("huggingface_hub.utils._http")
-    level = log.getEffectiveLevel()
-
-    def unreachable(*_, **__):
-        log.warning("Retrying in 1s [Retry 1/5].")
+    def unreachable(_, name, *, timeout):
+        asked.append((name, timeout))
         raise OSError("no network")
 
-    monkeypatch.setattr("transformers.pipeline", unreachable)
-    with pytest.raises(TranscriptionError, match="nobody/nothing"):
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    with pytest.raises(TranscriptionError, match=r"'nobody/nothing'.*cannot be reached"):
         load_transcriber("nobody/nothing")
+    assert asked == [("nobody/nothing", 5.0)]
     assert caplog.text == ""
-    assert log.getEffectiveLevel() == level
+
+
+def test_a_model_in_the_cache_is_taken_without_asking_the_hub(monkeypatch, tmp_path):
+    def asked(*_, **__):
+        raise AssertionError("the hub was asked")
+
+    snapshot = tmp_path / "models--some--whisper" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").touch()
+    (tmp_path / "models--some--whisper" / "refs").mkdir()
+    (tmp_path / "models--some--whisper" / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", asked)
+    assert folder_of("some/whisper") == snapshot
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@ import pytest
 
 from dialogue.affect import FEELINGS
 from emotion.labels import EMOTIONS
-from integration.translation import FEELING_OF, permitted, prevailing, to_affect
+from integration.lessons import Lesson
+from integration.translation import FEELING_OF, joined, permitted, prevailing, to_affect
 
 
 def test_every_emotion_has_one_feeling_and_every_feeling_one_emotion():
@@ -118,3 +119,38 @@ def test_an_unclear_face_leaves_the_word_to_clear_words(make_estimate, make_read
     assert prevailing(unclear, make_reading("sad", 0.9)).label == "sad"
     assert prevailing(unclear, make_reading("sad", 0.3)) is unclear
     assert prevailing(None, None) is None
+
+
+def test_what_corrections_taught_changes_the_affect_and_not_its_channels(make_estimate):
+    estimate = make_estimate("happy", "happy")
+    lesson = Lesson(estimate.probabilities, "sad")
+    affect = to_affect(estimate, lessons=[lesson] * 6)
+    assert affect.label == "sad"
+    assert affect.valence < estimate.valence
+    assert affect.by_channel == {"face": "happy", "voice": "happy"}
+    assert to_affect(estimate, correction="fear", lessons=[lesson]).label == "afraid"
+
+
+def test_the_utterances_of_a_turn_are_joined_by_their_length(make_estimate):
+    long, short = make_estimate("sad", end_s=3.0), make_estimate("happy", start_s=4.0, end_s=5.0)
+    whole = joined([long, short])
+    assert (whole.start_s, whole.end_s, whole.label) == (0.0, 5.0, "sad")
+    for emotion in EMOTIONS:
+        wanted = 0.75 * long.probabilities[emotion] + 0.25 * short.probabilities[emotion]
+        assert whole.probabilities[emotion] == pytest.approx(wanted, abs=1e-12)
+    assert whole.voice is None
+    assert whole.face.label == "sad"
+
+
+def test_of_a_turn_without_estimates_or_with_one_there_is_nothing_to_join(make_estimate):
+    assert joined([]) is None
+    estimate = make_estimate("sad")
+    assert joined([estimate]) is estimate
+
+
+def test_a_turn_half_of_which_has_a_face_keeps_what_there_is(make_estimate):
+    heard, both = make_estimate(None, "sad"), make_estimate("happy", "sad", start_s=2.0, end_s=3.0)
+    whole = joined([heard, both])
+    assert whole.face == both.face
+    assert whole.voice.label == "sad"
+    assert sum(whole.probabilities.values()) == pytest.approx(1.0)

@@ -163,16 +163,45 @@ def test_serving_ends_quietly_on_ctrl_c():
     assert error == ""
 
 
-def test_an_address_others_can_reach_is_said_to_be_one(monkeypatch, capsys):
-    monkeypatch.setattr(
-        "ui.server.serve", lambda settings, listener, announce, public_name: announce()
-    )
-    assert cli.main(["chat", "--host", "0.0.0.0", "--port", "0"]) == 0
-    assert "HTTPS" in capsys.readouterr().out
+@pytest.fixture
+def unserved(monkeypatch):
+    """Announce the page and end at once; yields how it would have been served."""
+    served = []
+
+    def serve(settings, listener, announce, access):
+        served.append(access)
+        announce()
+
+    monkeypatch.setattr("ui.server.serve", serve)
+    return served
+
+
+def test_an_address_others_can_reach_needs_a_login(unserved, capsys):
+    assert cli.main(["chat", "--host", "0.0.0.0", "--port", "0"]) == 2
+    error = capsys.readouterr().err
+    assert one_sentence(error)
+    assert "--auth" in error
+    assert unserved == []
+
+
+def test_an_address_others_can_reach_is_said_to_be_one(unserved, capsys):
+    assert cli.main(["chat", "--host", "0.0.0.0", "--port", "0", "--auth", "me"]) == 0
+    out = capsys.readouterr().out
+    assert "--tls-cert" in out
+    assert f"The login is {unserved[0].login}" in out
     assert cli.main(["chat", "--port", "0"]) == 0
     out = capsys.readouterr().out
-    assert "HTTPS" not in out
+    assert "login" not in out
     assert "http://127.0.0.1:" in out
+    assert unserved[1].login is None
+
+
+def test_a_certificate_that_is_none_is_one_sentence(unserved, tmp_path, capsys):
+    nowhere = str(tmp_path / "cert.pem")
+    assert cli.main(["chat", "--port", "0", "--tls-cert", nowhere]) == 2
+    error = capsys.readouterr().err
+    assert one_sentence(error)
+    assert nowhere in error
 
 
 def test_gradio_is_told_to_send_nothing():

@@ -1,4 +1,5 @@
-import socket
+import base64
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -6,11 +7,11 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from ui.access import LOOPBACK_NAMES, Access
 from ui.app import build_app
-from ui.guard import LOCAL_NAMES, Guard
+from ui.guard import Guard
 from ui.handlers import MAX_TEXT
 from ui.rooms import Rooms
-from ui.server import _hosts
 
 OWN = {"origin": "http://testserver"}
 
@@ -67,7 +68,7 @@ def test_what_the_page_uses_is_there(client, path):
 @pytest.mark.parametrize("origin", [None, "http://evil.example", "null", "http://[bad"])
 def test_only_this_servers_own_page_may_press_its_buttons(client, rooms, origin):
     headers = {} if origin is None else {"origin": origin}
-    order = {"fn_index": 0, "data": [], "session_hash": "s"}
+    order = {"fn_index": 0, "data": [""], "session_hash": "s"}
     before = len(rooms)
     refused = client.post("/gradio_api/run/predict", json=order, headers=headers)
     assert refused.status_code == 403
@@ -86,7 +87,7 @@ def press_send(client, page, token, text):
 def test_a_text_that_is_too_long_is_refused_in_words():
     rooms = Rooms.of(Future())
     with TestClient(build_app(Future(), rooms=rooms)) as client:
-        order = {"fn_index": 0, "data": [], "session_hash": "s"}
+        order = {"fn_index": 0, "data": [""], "session_hash": "s"}
         opened = client.post("/gradio_api/run/predict", json=order, headers=OWN).json()
         token = opened["data"][1]
         rooms.find(token).consent(camera=False, microphone=False)
@@ -113,7 +114,7 @@ def test_a_text_that_is_too_long_is_refused_in_words():
 )
 def test_a_local_server_answers_to_local_names_only(host, status):
     app = FastAPI()
-    app.add_middleware(Guard, hosts=LOCAL_NAMES)
+    app.add_middleware(Guard, hosts=LOOPBACK_NAMES)
     app.get("/")(lambda: "hello")
     app.websocket("/media/x")(lambda socket: socket.accept())
     client = TestClient(app)
@@ -126,9 +127,98 @@ def test_a_local_server_answers_to_local_names_only(host, status):
             pass
 
 
-@pytest.mark.parametrize(("address", "local"), [("127.0.0.1", True), ("0.0.0.0", False)])
-def test_a_local_server_has_the_name_of_its_proxy_and_one_for_others_any(address, local):
-    with socket.socket() as listener:
-        listener.bind((address, 0))
-        hosts = _hosts(listener, "Talk.example")
-    assert hosts == (LOCAL_NAMES | {"talk.example"} if local else None)
+def basic(login):
+    return {"authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+@pytest.fixture(scope="module")
+def closed_rooms():
+    return Rooms.of(Future())
+
+
+@pytest.fixture(scope="module")
+def closed_client(closed_rooms):
+    access = Access(login="me:pass:wörd")
+    with TestClient(
+        build_app(Future(), rooms=closed_rooms, access=access), base_url="http://127.0.0.1"
+    ) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/theme.css", "/attune/page.js", "/manifest.json", "/assets/x.js"]
+)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        basic("me:wrong"),
+        basic(""),
+        basic("me"),
+        {"authorization": "Basic ???"},
+        {"authorization": "Bearer x"},
+    ],
+)
+def test_without_the_password_there_is_nothing(closed_client, monkeypatch, path, headers):
+    monkeypatch.setattr("ui.guard.WRONG_GUESS_S", 0)
+    refused = closed_client.get(path, headers=headers)
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Basic ")
+
+
+def test_the_password_opens_the_page_and_its_buttons(closed_client, closed_rooms):
+    login = basic("me:pass:wörd")
+    assert closed_client.get("/", headers=login).status_code == 200
+    order = {"fn_index": 0, "data": [""], "session_hash": "s"}
+    own = {"origin": "http://127.0.0.1"}
+    press = "/gradio_api/run/predict"
+    assert closed_client.post(press, json=order, headers=own).status_code == 401
+    assert len(closed_rooms) == 0
+    assert closed_client.post(press, json=order, headers=own | login).status_code == 200
+    assert len(closed_rooms) == 1
+
+
+def test_a_wrong_password_is_answered_late(closed_client):
+    begun = time.perf_counter()
+    closed_client.get("/", headers=basic("me:guess"))
+    assert time.perf_counter() - begun >= 0.4
+
+
+@pytest.mark.parametrize("path", ["/", "/attune/page.js", "/nowhere"])
+def test_every_answer_tells_the_browser_to_stay_here(client, path):
+    headers = client.get(path).headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "http" not in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["permissions-policy"].startswith("camera=(self), microphone=(self)")
+
+
+def test_a_talk_is_saved_for_its_own_page_alone(client, rooms):
+    token = rooms.open()
+    rooms.find(token).consent(camera=False, microphone=False)
+    rooms.find(token).say("my words")
+    saved = client.post(f"/attune-export/{token}/text", headers=OWN)
+    assert "my words" in saved.text
+    assert saved.headers["cache-control"] == "no-store"
+    assert 'filename="attune-talk.txt"' in saved.headers["content-disposition"]
+    assert client.post(f"/attune-export/{token}/json", headers=OWN).json()["turns"]
+    assert client.post(f"/attune-export/{token}/xml", headers=OWN).status_code == 404
+    assert client.post("/attune-export/guess/json", headers=OWN).status_code == 404
+    assert client.get(f"/attune-export/{token}/json").status_code == 404
+    for foreign in ({}, {"origin": "http://evil.example"}):
+        refused = client.post(f"/attune-export/{token}/json", headers=foreign)
+        assert refused.status_code == 403
+
+
+def test_a_full_house_is_told_in_words():
+    rooms = Rooms.of(Future(), most=1)
+    order = {"fn_index": 0, "data": [""], "session_hash": "s"}
+    with TestClient(build_app(Future(), rooms=rooms)) as client:
+        pressed = [
+            client.post("/gradio_api/run/predict", json=order, headers=OWN).json()["data"]
+            for _ in range(2)
+        ]
+    assert pressed[0][1]
+    assert pressed[1][1] == ""
+    assert "Too many people" in pressed[1][2]["value"]

@@ -133,6 +133,21 @@ def test_switches_and_corrections_are_obeyed(pipeline):
     assert pipeline.session.turns[0].correction == "sad"
 
 
+def test_words_are_edited_and_the_agents_voice_is_noted(pipeline):
+    pipeline.say("the doc runaway")
+    pipeline.wait(lambda s: s.turns[0].status == "answered")
+    obey(pipeline, '{"kind": "spoke", "on": true}')
+    assert pipeline.session.agent_speaking
+    obey(pipeline, '{"kind": "spoke", "on": false}')
+    assert not pipeline.session.agent_speaking
+    obey(pipeline, '{"kind": "edit", "turn": 0, "text": "  "}')
+    assert not pipeline.session.turns[0].edited
+    obey(pipeline, '{"kind": "edit", "turn": 0, "text": "the dog ran away \\ud800"}')
+    assert pipeline.session.turns[0].text == "the dog ran away ?"
+    obey(pipeline, '{"kind": "edit", "turn": 9, "text": "nobody said this"}')
+    assert len(pipeline.session.turns) == 1
+
+
 def test_a_device_that_could_not_be_opened_is_off_and_says_why(pipeline):
     order = {"kind": "switch", "channel": "microphone", "on": False, "problem": "missing"}
     obey(pipeline, json.dumps(order))
@@ -150,6 +165,10 @@ def test_a_device_that_could_not_be_opened_is_off_and_says_why(pipeline):
         '{"kind": "switch", "channel": "printer", "on": true}',
         '{"kind": "switch", "channel": "camera", "on": false, "problem": "<script>"}',
         '{"kind": "correct", "turn": "x", "emotion": "sad"}',
+        '{"kind": "edit", "turn": 0}',
+        '{"kind": "edit", "turn": 0, "text": ["words"]}',
+        '{"kind": "edit", "turn": 0, "text": "' + "x" * 2001 + '"}',
+        '{"kind": "spoke"}',
         '{"kind": "correct", "turn": 0, "emotion": "bored"}',
         '{"kind": "correct", "turn": 1e999, "emotion": "sad"}',
         "[" * 1000,
@@ -159,6 +178,39 @@ def test_a_device_that_could_not_be_opened_is_off_and_says_why(pipeline):
 def test_any_other_order_is_refused(pipeline, order):
     with pytest.raises(IntegrationError, match="Expected"):
         obey(pipeline, order)
+
+
+def test_another_page_of_the_same_talk_pushes_the_first_one_out(client, rooms, models):
+    token = rooms.open()
+    pipeline = rooms.find(token)
+    pipeline.consent(camera=True, microphone=True)
+    path = f"/media/{token}"
+    with client.websocket_connect(path, headers=HOST) as first:
+        first.receive_text()
+        with client.websocket_connect(path, headers=HOST) as second:
+            second.receive_text()
+            first.send_text('{"kind": "switch", "channel": "camera", "on": false}')
+            message = {}
+            while message.get("type") != "websocket.close":
+                message = first.receive()
+            assert message["code"] == 4409
+            second.send_bytes(packed(2, np.zeros(16000, "<i2").tobytes()))
+            pipeline.wait(lambda s: len(models.live.sounds) == 1)
+    assert pipeline.session.camera
+
+
+def test_what_the_voice_must_follow_is_sent(pipeline):
+    screen = Screen()
+    first = json.loads(screen.update(pipeline.session))
+    assert (first["speech"], first["ducked"], first["hushed_turn"]) == (None, False, None)
+    assert first["hearing"] == ""
+    pipeline.say("hello")
+    session = pipeline.wait(lambda s: bool(s.turns) and s.turns[0].status == "answered")
+    speech = json.loads(screen.update(session))["speech"]
+    assert speech["sentences"] == ["I see."]
+    assert speech["turn"] == 0
+    assert speech["ended"]
+    assert {"answer", "rate", "pitch"} <= speech.keys()
 
 
 def test_only_what_has_changed_is_sent(pipeline):

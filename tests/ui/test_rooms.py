@@ -32,15 +32,17 @@ def test_an_unknown_token_is_refused(rooms, token):
 
 def test_a_room_waits_for_its_page_and_is_freed_after_the_grace(rooms, clock):
     token = rooms.open()
-    pipeline = rooms.enter(token)
+    visit = rooms.enter(token)
+    pipeline = visit.pipeline
     clock.time_s += 10 * GRACE_S
     rooms.sweep()
     assert not pipeline.closed
-    rooms.leave(token)
+    rooms.leave(visit)
     clock.time_s += GRACE_S
     rooms.sweep()
-    assert rooms.enter(token) is pipeline
-    rooms.leave(token)
+    again = rooms.enter(token)
+    assert again.pipeline is pipeline
+    rooms.leave(again)
     clock.time_s += GRACE_S + 1
     rooms.sweep()
     assert pipeline.closed
@@ -73,4 +75,35 @@ def test_closing_frees_every_room(rooms):
 
 
 def test_leaving_a_freed_room_is_no_fault(rooms):
-    rooms.leave("gone")
+    visit = rooms.enter(rooms.open())
+    rooms.close()
+    assert not rooms.is_newest(visit)
+    rooms.leave(visit)
+
+
+def test_a_reloaded_page_gets_its_own_room_back_and_another_one_where_it_is_gone(rooms, clock):
+    token = rooms.open()
+    rooms.leave(rooms.enter(token))
+    clock.time_s += GRACE_S - 1
+    assert rooms.resume(token) == token
+    clock.time_s += GRACE_S - 1  # the grace began anew
+    assert rooms.resume(token) == token
+    clock.time_s += GRACE_S + 1
+    other = rooms.resume(token)
+    assert other != token
+    assert len(rooms) == 1
+    assert rooms.resume("") not in (token, other)
+    with pytest.raises(FullHouseError):
+        rooms.resume("guess")
+
+
+def test_the_newest_page_of_a_room_is_the_one_it_listens_to(rooms, clock):
+    token = rooms.open()
+    first = rooms.enter(token)
+    second = rooms.enter(token)
+    assert not rooms.is_newest(first)
+    assert rooms.is_newest(second)
+    rooms.leave(first)  # the copy that was pushed out; the page is still there
+    clock.time_s += 2 * GRACE_S
+    rooms.sweep()
+    assert not second.pipeline.closed

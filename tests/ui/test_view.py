@@ -1,13 +1,16 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 
 from emotion.estimate import FaceSighting
 from emotion.labels import EMOTIONS
+from integration.evidence import Evidence, SeenFace
 from integration.session import Session, Turn
 from integration.translation import to_affect
 from ui import texts, view
+from ui.turns import MARKED_WORDS
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
 
@@ -64,11 +67,14 @@ def test_the_first_screen_says_what_a_person_has_to_know():
 def test_everything_a_person_or_model_said_is_escaped(talking):
     turn = dataclasses.replace(talking.turns[0], text=HOSTILE, reply=HOSTILE)
     failed = dataclasses.replace(turn, id=4, status="failed", failure=HOSTILE)
-    session = dataclasses.replace(talking, turns=(turn, failed), notice=HOSTILE)
-    html = whole(view.render(session))
+    session = dataclasses.replace(talking, turns=(turn, failed), notice=HOSTILE, hearing=HOSTILE)
+    answered = dataclasses.replace(session, turns=(turn,))
+    html = whole(view.render(session)) + whole(view.render(answered)) + view.full(HOSTILE)
     assert "<script" not in html
     assert "<img" not in html
-    assert html.count("&lt;script&gt;") == 5
+    # notice, hearing, and of each turn its words, the field to correct them, the mark, the answer;
+    # what is announced; the sentence of a full house
+    assert html.count("&lt;script&gt;") == (2 + 4 + 4) + (2 + 4 + 1) + 1
 
 
 def test_now_shows_all_seven_with_numbers_and_names(talking):
@@ -153,8 +159,18 @@ def test_each_state_of_a_turn_is_said_in_words(status, shown):
 @pytest.mark.parametrize(
     ("camera", "microphone", "shown"),
     [
-        (False, True, ("Not looking", "Camera off", "Microphone on")),
-        (True, False, ("Not listening", "Camera on", "Microphone off")),
+        (
+            False,
+            True,
+            ("Not looking", "Camera off", "Microphone on", "goes by your voice and words"),
+        ),
+        (
+            True,
+            False,
+            ("Not listening", "Camera on", "Microphone off", "goes by your face and words"),
+        ),
+        (False, False, ("Camera off", "Microphone off", "goes by your words alone")),
+        (True, True, ("Camera on", "Microphone on", "goes by your face, voice and words")),
     ],
 )
 def test_what_is_switched_off_says_so(talking, camera, microphone, shown):
@@ -276,3 +292,175 @@ def test_a_talk_that_was_forgotten_is_not_taken_from_before(talking):
     page = view.render(talking)
     forgotten = dataclasses.replace(talking, turns=())
     assert view.render(forgotten, (talking, page)).turns == {}
+
+
+def test_a_voice_that_is_heard_shows_at_its_switch(talking):
+    assert "Microphone hears you" in text_of(view.render(talking).fragments["switches"])
+    quiet = dataclasses.replace(talking, moment=dataclasses.replace(talking.moment, speaking=False))
+    assert "Microphone on" in text_of(view.render(quiet).fragments["switches"])
+
+
+def test_words_appear_while_they_are_recognised(talking):
+    assert view.render(talking).fragments["hearing"] == ""
+    hearing = dataclasses.replace(talking, hearing="my dog ran")
+    shown = text_of(view.render(hearing).fragments["hearing"])
+    assert shown == "You are saying my dog ran …"
+
+
+# -- the trail on the plane -----------------------------------------------------------------------
+
+
+def seen_at(session, time_s, person=0):
+    faces = tuple(dataclasses.replace(face, person=person) for face in session.moment.faces)
+    moment = dataclasses.replace(session.moment, time_s=time_s, faces=faces)
+    return dataclasses.replace(session, moment=moment)
+
+
+def shown_at(session, times_s, person=0):
+    before = None
+    for time_s in times_s:
+        session = seen_at(session, time_s, person)
+        before = (session, view.render(session, before))
+    return before
+
+
+def test_the_trail_forgets_what_is_old_and_stays_short(talking):
+    _, page = shown_at(talking, [i / 20 for i in range(400)])
+    times_s = [trace.time_s for trace in page.trail]
+    assert times_s[-1] == pytest.approx(19.95)
+    assert times_s == sorted(times_s)
+    assert times_s[0] > 19.95 - view.TRAIL_S
+    assert 20 < len(times_s) <= view.TRAIL_S / view.TRAIL_STEP_S + 2
+
+
+def test_a_moment_that_is_shown_again_adds_nothing(talking):
+    session, page = shown_at(talking, [0.0, 0.5])
+    assert view.render(session, (session, page)).trail == page.trail
+
+
+def test_another_face_begins_a_trail_of_its_own(talking):
+    before = shown_at(talking, [0.0, 0.5, 1.0])
+    session = seen_at(talking, 1.5, person=1)
+    assert [t.person for t in view.render(session, before).trail] == [1]
+    gone = dataclasses.replace(session, moment=None)
+    assert view.render(gone, before).trail == ()
+
+
+# -- the talk so far ------------------------------------------------------------------------------
+
+
+def test_the_time_line_tells_each_turn(talking):
+    turns = (
+        dataclasses.replace(talking.turns[0], id=1, correction="angry"),
+        talking.turns[0],
+        Turn(id=4, source="voice", status="hearing"),
+    )
+    page = view.render(dataclasses.replace(talking, turns=turns))
+    words = text_of(page.fragments["so-far"])
+    assert "Angry my dog ran away Angry, as you say" in words
+    assert "Sad my dog ran away Sad, 70 % sure" in words
+    assert "… nothing read" in words
+    assert view.render(dataclasses.replace(talking, turns=())).fragments["so-far"] == ""
+
+
+def test_long_words_are_cut_on_the_time_line(talking):
+    turn = dataclasses.replace(talking.turns[0], text="word " * 200)
+    html = view.render(dataclasses.replace(talking, turns=(turn,))).fragments["so-far"]
+    assert html.count("word") <= MARKED_WORDS / 5
+
+
+def test_both_forms_of_the_talk_can_be_saved(talking):
+    html = view.render(talking).fragments["so-far"]
+    assert re.findall(r'data-save="(\w+)"', html) == ["text", "json"]
+
+
+def test_the_time_line_is_not_drawn_again_while_an_answer_streams(talking, monkeypatch):
+    page = view.render(talking)
+    answered = dataclasses.replace(talking.turns[0], reply="Oh no. I am sorry.")
+    session = dataclasses.replace(talking, turns=(answered,))
+    monkeypatch.setattr(view, "time_line", lambda marks: pytest.fail("drawn again"))
+    shown = view.render(session, (talking, page))
+    assert shown.fragments["so-far"] == page.fragments["so-far"]
+
+
+# -- why ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def explained(talking):
+    faces = (SeenFace(0.5, 1.0, np.zeros((8, 8, 3), np.uint8)),)
+    turn = dataclasses.replace(talking.turns[0], evidence=Evidence(faces, duration_s=1.0))
+    return dataclasses.replace(talking, turns=(turn,))
+
+
+def test_pictures_have_a_place_of_their_own_and_are_drawn_once(explained, monkeypatch):
+    page = view.render(explained)
+    assert '<div id="why-3" data-slot></div>' in page.turns[3]
+    assert "data:image" in page.fragments["why-3"]
+    assert "data:image" not in page.turns[3]
+    monkeypatch.setattr(view, "pictures", lambda evidence: pytest.fail("drawn again"))
+    answered = dataclasses.replace(explained.turns[0], reply="Oh.")
+    session = dataclasses.replace(explained, turns=(answered,))
+    shown = view.render(session, (explained, page))
+    assert shown.fragments["why-3"] is page.fragments["why-3"]
+
+
+def test_pictures_that_came_later_are_shown(talking, explained):
+    before = (talking, view.render(talking))
+    assert "why-3" not in before[1].fragments
+    assert "data:image" in view.render(explained, before).fragments["why-3"]
+
+
+def test_pictures_that_went_leave_no_place(talking, explained):
+    page = view.render(talking, (explained, view.render(explained)))
+    assert "why-3" not in page.turns[3]
+    assert "why-3" not in page.fragments
+
+
+# -- correcting the words -------------------------------------------------------------------------
+
+
+def test_heard_words_can_be_corrected_in_place(talking):
+    html = view.render(talking).turns[3]
+    assert '<form data-edit="3">' in html
+    assert ">my dog ran away</textarea>" in html
+    unheard = shown_turn(talking, text=None, status="unheard")
+    assert 'data-edit="3"' in unheard
+    typed = shown_turn(talking, source="typed")
+    assert "data-edit" not in typed
+    assert "data-edit" not in shown_turn(talking, text=None, status="hearing")
+
+
+def test_corrected_words_say_so(talking):
+    assert "You said · corrected by you" in text_of(shown_turn(talking, edited=True))
+
+
+# -- for those who hear the page ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("answering", ""), ("answered", "Attune: Oh no."), ("stopped", "Attune: Oh no.")],
+)
+def test_an_answer_is_announced_once_it_is_whole(talking, status, said):
+    turn = dataclasses.replace(talking.turns[0], status=status)
+    session = dataclasses.replace(talking, turns=(turn,))
+    assert view.render(session).fragments["announce"] == said
+
+
+def test_every_fragment_has_a_place_on_the_page(talking):
+    drawn = view.header() + view.stage() + view.talk()
+    places = set(re.findall(r' id="([\w-]+)"', drawn))
+    assert set(view.render(talking).fragments) <= places
+
+
+def test_the_switch_for_the_voice_says_why_it_may_be_grey():
+    assert f'<p id="aloud-why" hidden>{texts.NO_VOICE}</p>' in view.stage()
+
+
+def test_every_way_to_lose_the_connection_has_words():
+    assert re.findall(r"data-(\w+)=", view.header().split('id="lost"')[1]) == [
+        "trying",
+        "gone",
+        "elsewhere",
+    ]

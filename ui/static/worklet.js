@@ -1,10 +1,11 @@
-// Cuts microphone sound into pieces of a tenth of a second, as 16-bit integers with their time.
+// Cuts microphone sound into pieces of 40 ms, as 16-bit integers with their time and loudness.
 class Pieces extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.piece = new Int16Array(Math.round(sampleRate / 10));
+    this.piece = new Int16Array(Math.round(sampleRate / 25));
     this.filled = 0;
     this.startS = 0;
+    this.loudest = 0;
   }
 
   process([channels]) {
@@ -12,7 +13,9 @@ class Pieces extends AudioWorkletProcessor {
     if (!sound) return true;
     for (let i = 0; i < sound.length; i++) {
       if (this.filled === 0) this.startS = (currentFrame + i) / sampleRate;
-      this.piece[this.filled++] = Math.max(-1, Math.min(1, sound[i])) * 32767;
+      const sample = Math.max(-1, Math.min(1, sound[i]));
+      this.loudest = Math.max(this.loudest, Math.abs(sample));
+      this.piece[this.filled++] = sample * 32767;
       if (this.filled === this.piece.length) this.send();
     }
     return true;
@@ -20,8 +23,10 @@ class Pieces extends AudioWorkletProcessor {
 
   send() {
     const pcm = this.piece.slice().buffer;
-    this.port.postMessage({ timeS: this.startS, rateHz: sampleRate, pcm }, [pcm]);
+    const { startS: timeS, loudest } = this;
+    this.port.postMessage({ timeS, rateHz: sampleRate, loudest, pcm }, [pcm]);
     this.filled = 0;
+    this.loudest = 0;
   }
 }
 

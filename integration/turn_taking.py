@@ -1,0 +1,445 @@
+"""Whose turn it is: a pure state machine over what the voice activity detector and the words say.
+
+It has no clock, no thread and no sound: `step` takes a state and an event and returns the next
+state and what is to be done. Media time alone decides, so a talk can be played back exactly.
+
+A turn begins with an utterance and ends with a pause. The pause is bounded and follows the
+speaker: it is a little longer than nine of ten of the pauses this person makes within a turn. Where
+the words break off in the middle ("and …", "um") it is a second longer.
+
+While the agent answers, an utterance is contested. It wins the turn, and the agent stops, after
+`interrupt_s` of speech or with a word that is no back-channel (Yngve 1970: 'mhm', 'yeah'); a
+back-channel alone is no turn, and the agent goes on. So is the agent's own voice, should the
+browser's echo cancellation let it through: words that it is just saying do not count.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from integration.errors import IntegrationError
+
+__all__ = [
+    "BACK_CHANNELS",
+    "FILLERS",
+    "UNFINISHED",
+    "Action",
+    "Agent",
+    "Duck",
+    "Floor",
+    "Interrupt",
+    "Reset",
+    "Signal",
+    "TurnBegan",
+    "TurnConfig",
+    "TurnDropped",
+    "TurnEnded",
+    "Unduck",
+    "Voice",
+    "Words",
+    "needed_pause_s",
+    "step",
+]
+
+
+def _those(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+BACK_CHANNELS: Final = _those(
+    "ah aha alright course fine go good great hm hmm huh mhm mm mmm mm-hmm of oh ok okay on really "
+    "right see sure true uh uh-huh um wow yea yeah yep yes yup"
+)
+"""Words that say 'go on', not 'my turn'; those of 'of course', 'go on' and 'I see' among them."""
+
+FILLERS: Final = _those("ah er erm hm hmm mm uh um")
+"""Words that hold the turn."""
+
+UNFINISHED: Final = _those(
+    "a an and because but cause from he he's her his i i'm i've if into it's my of or our she than "
+    "that's the their there's they they're unless we we're when where which while with your"
+)
+"""Words that a sentence seldom ends with."""
+
+_WORD: Final = re.compile(r"[\w'-]+")
+_PAUSES_KEPT: Final = 16
+_PRIOR_PAUSES_S: Final = (0.5, 0.55, 0.6)
+_SHORTEST_PAUSE_S: Final = 0.16
+"""Less silence than this lies within words: stops such as 'p' and 't' are silent that long."""
+
+_PADDING_S: Final = 0.1
+"""An utterance begins so long before its first voice, and ends so long after the last."""
+
+_ECHO_WORDS: Final = 3
+_ECHO_SHARE: Final = 0.6
+"""So many words, and this share of them, are the agent's own where it hears itself: a recogniser
+gets two words in five wrong."""
+
+Claim = Literal["free", "contested", "won"]
+"""How a turn stands to the agent: begun while it was silent, while it answered, or it gave way."""
+
+
+@dataclass(frozen=True)
+class TurnConfig:
+    """When a turn ends and when it interrupts; times in seconds.
+
+    Attributes:
+        shortest_pause_s: A pause under this never ends a turn.
+        longest_pause_s: The longest pause that a slow speaker is given.
+        pause_factor: How much longer than the speaker's own pauses it is.
+        thinking_s: What is added where the words break off in the middle.
+        interrupt_s: This much speech while the agent answers takes the turn.
+        unduck_s: After this much silence the agent's voice comes up again.
+        cut_off_s: Who goes on so soon after the end of a turn was cut off.
+        words_wait_s: How long a contested utterance waits for its words.
+        longest_turn_s: From here on the next pause of the detector ends the turn.
+
+    Raises:
+        IntegrationError: If a time is not positive or the bounds are crossed.
+    """
+
+    shortest_pause_s: float = 0.6
+    longest_pause_s: float = 1.5
+    pause_factor: float = 1.3
+    thinking_s: float = 1.0
+    interrupt_s: float = 0.7
+    unduck_s: float = 0.4
+    cut_off_s: float = 1.0
+    words_wait_s: float = 1.5
+    longest_turn_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if min(vars(self).values()) <= 0:
+            raise IntegrationError(f"Expected positive times, got {self}.")
+        if self.shortest_pause_s > self.longest_pause_s:
+            raise IntegrationError(
+                f"Expected a shortest pause of at most {self.longest_pause_s:g} s, "
+                f"got {self.shortest_pause_s:g} s."
+            )
+
+
+# -- what happens ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What the voice activity detector says of the sound up to a time.
+
+    Attributes:
+        time_s: Media time up to which sound was judged.
+        stirring: Whether a voice is heard just now.
+        since_s: Where the utterance under way began, or None without one.
+        silent_s: Silence since the last voiced frame.
+        ended: Start and end of an utterance that has just ended, or None.
+    """
+
+    time_s: float
+    stirring: bool
+    since_s: float | None
+    silent_s: float
+    ended: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of the turn so far.
+
+    Attributes:
+        text: All of them.
+        settled: Whether all sound of the turn's ended utterances is in them.
+        sure: Whether words that are not settled are mostly right.
+    """
+
+    text: str = field(repr=False)
+    settled: bool = False
+    sure: bool = True
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Whether the agent has the floor.
+
+    Attributes:
+        busy: Whether it is about to answer, answers, or speaks.
+        saying: What it says aloud now, or nothing: words that may come back as an echo.
+    """
+
+    busy: bool
+    saying: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The microphone was switched off, or everything forgotten: what is half said is dropped."""
+
+
+Signal = Voice | Words | Agent | Reset
+
+
+# -- what is to be done ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TurnBegan:
+    """The person begins to speak."""
+
+    start_s: float
+
+
+@dataclass(frozen=True)
+class TurnEnded:
+    """The person has said what they wanted to say.
+
+    Attributes:
+        start_s: Where the first utterance starts.
+        end_s: Where the last one ends.
+        utterances: Start and end of each.
+        pause_s: Silence that was waited for.
+    """
+
+    start_s: float
+    end_s: float
+    utterances: tuple[tuple[float, float], ...]
+    pause_s: float
+
+
+@dataclass(frozen=True)
+class TurnDropped:
+    """What was begun is no turn: noise, or a back-channel."""
+
+
+@dataclass(frozen=True)
+class Duck:
+    """The agent's voice goes down."""
+
+
+@dataclass(frozen=True)
+class Unduck:
+    """The agent's voice comes up again."""
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """The agent stops speaking and writing; a ducked voice needs no coming up any more."""
+
+
+Action = TurnBegan | TurnEnded | TurnDropped | Duck | Unduck | Interrupt
+
+
+# -- the state ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Turn:
+    start_s: float
+    claim: Claim
+    utterances: tuple[tuple[float, float], ...] = ()
+    text: str = field(default="", repr=False)
+    telling: frozenset[str] = field(default=frozenset(), repr=False)
+    settled: bool = False
+    longest_pause_s: float = 0.0
+    echo: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Who speaks, and what is known of how this person speaks.
+
+    Attributes:
+        config: Times.
+        time_s: Newest media time.
+        turn: The turn under way, or None.
+        ducked: Whether the agent's voice is down.
+        agent: What the agent does.
+        silent_s: Silence at `time_s`.
+        pauses_s: This person's newest pauses within turns.
+        last_voice_s: Where the voice of the last turn ended, or None.
+    """
+
+    config: TurnConfig = TurnConfig()
+    time_s: float = float("-inf")
+    turn: _Turn | None = None
+    ducked: bool = False
+    agent: Agent = Agent(busy=False)
+    silent_s: float = float("inf")
+    pauses_s: tuple[float, ...] = ()
+    last_voice_s: float | None = None
+
+
+def step(floor: Floor, signal: Signal) -> tuple[Floor, tuple[Action, ...]]:
+    """Return the next state and what is to be done, in order."""
+    match signal:
+        case Voice():
+            return _voice(floor, signal)
+        case Words():
+            return _words(floor, signal)
+        case Agent():
+            return _agent(floor, signal)
+        case Reset():
+            dropped = (TurnDropped(),) if floor.turn else ()
+            raised, actions = _raise_voice(replace(floor, turn=None, last_voice_s=None))
+            return raised, (*dropped, *actions)
+
+
+def needed_pause_s(floor: Floor) -> float:
+    """Say how long a silence ends the turn under way, in seconds.
+
+    `pause_factor` times the 0.9 quantile of the speaker's own pauses within turns, at least a
+    fifth more than the longest one of this turn, within the bounds; longer where the words say
+    that there is more to come.
+    """
+    config, turn = floor.config, floor.turn
+    own = sorted((*_PRIOR_PAUSES_S, *floor.pauses_s))
+    usual_s = config.pause_factor * own[int(0.9 * (len(own) - 1))]
+    if turn is not None:
+        usual_s = max(usual_s, 1.2 * turn.longest_pause_s)
+    bounded_s = min(max(usual_s, config.shortest_pause_s), config.longest_pause_s)
+    thinking = turn is not None and _breaks_off(turn.text)
+    return bounded_s + (config.thinking_s if thinking else 0.0)
+
+
+def _breaks_off(text: str) -> bool:
+    said = text.rstrip()
+    if said.endswith((",", "-", "–", "…", "...")):
+        return True
+    words = _WORD.findall(said.lower())
+    ends_whole = said.endswith((".", "?", "!"))
+    return bool(words) and not ends_whole and words[-1] in FILLERS | UNFINISHED
+
+
+# -- the rules ------------------------------------------------------------------------------------
+
+
+def _voice(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
+    if voice.time_s < floor.time_s or (voice.time_s == floor.time_s and voice.ended is None):
+        return floor, ()  # time does not go back
+    actions: list[Action] = []
+    for rule in (_begin, _note_pause, _note_utterance, _duck, _win_by_speech, _end):
+        floor, done = rule(floor, voice)
+        actions += done
+    return replace(floor, time_s=voice.time_s, silent_s=voice.silent_s), tuple(actions)
+
+
+def _begin(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
+    if floor.turn is not None or voice.since_s is None:
+        return floor, ()
+    claim: Claim = "contested" if floor.agent.busy else "free"
+    turn = _Turn(voice.since_s, claim, echo=floor.agent.saying)
+    pauses_s = floor.pauses_s
+    if floor.last_voice_s is not None:
+        gap_s = voice.since_s - floor.last_voice_s
+        if floor.config.shortest_pause_s <= gap_s <= needed_pause_s(floor) + floor.config.cut_off_s:
+            pauses_s = _kept(pauses_s, gap_s)  # it was no end
+    begun = replace(floor, turn=turn, pauses_s=pauses_s, last_voice_s=None)
+    return begun, (TurnBegan(turn.start_s),)
+
+
+def _note_pause(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
+    turn, pause_s = floor.turn, floor.silent_s
+    resumed = voice.silent_s < pause_s and floor.time_s - pause_s >= (turn.start_s if turn else 0)
+    if turn is None or not resumed or pause_s < _SHORTEST_PAUSE_S:
+        return floor, ()
+    longer = replace(turn, longest_pause_s=max(turn.longest_pause_s, pause_s))
+    return replace(floor, turn=longer, pauses_s=_kept(floor.pauses_s, pause_s)), ()
+
+
+def _kept(pauses_s: tuple[float, ...], pause_s: float) -> tuple[float, ...]:
+    return (*pauses_s, pause_s)[-_PAUSES_KEPT:]
+
+
+def _note_utterance(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
+    if floor.turn is None or voice.ended is None:
+        return floor, ()
+    turn = replace(floor.turn, utterances=(*floor.turn.utterances, voice.ended), settled=False)
+    return replace(floor, turn=turn), ()
+
+
+def _duck(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
+    won = floor.turn is not None and floor.turn.claim == "won"
+    if floor.agent.busy and voice.stirring and not floor.ducked and not won:
+        return replace(floor, ducked=True), (Duck(),)
+    if floor.ducked and (not floor.agent.busy or voice.silent_s >= floor.config.unduck_s):
+        return _raise_voice(floor)
+    return floor, ()
+
+
+def _raise_voice(floor: Floor) -> tuple[Floor, tuple[Action, ...]]:
+    return replace(floor, ducked=False), (Unduck(),) if floor.ducked else ()
+
+
+def _win_by_speech(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
+    turn = floor.turn
+    if turn is None or turn.claim != "contested":
+        return floor, ()
+    spoken_s = sum(end_s - start_s - 2 * _PADDING_S for start_s, end_s in turn.utterances)
+    if voice.since_s is not None:
+        spoken_s += voice.time_s - voice.silent_s - voice.since_s - _PADDING_S
+    if spoken_s < floor.config.interrupt_s or _echoes(turn.text, floor.agent.saying):
+        return floor, ()
+    return _win(floor, turn)
+
+
+def _win(floor: Floor, turn: _Turn) -> tuple[Floor, tuple[Action, ...]]:
+    won = replace(floor, turn=replace(turn, claim="won"))
+    if not floor.agent.busy:
+        return _raise_voice(won)
+    return replace(won, ducked=False), (Interrupt(),)
+
+
+def _words(floor: Floor, words: Words) -> tuple[Floor, tuple[Action, ...]]:
+    if floor.turn is None:
+        return floor, ()
+    telling = _telling(words.text, floor.agent.saying)
+    # a recogniser often takes a first guess back: a word counts once it was said twice
+    sure = telling if words.settled else telling & floor.turn.telling if words.sure else ()
+    turn = replace(floor.turn, text=words.text, telling=telling, settled=words.settled)
+    heard = replace(floor, turn=turn)
+    return _win(heard, turn) if sure and turn.claim == "contested" else (heard, ())
+
+
+def _telling(text: str, echo: str) -> frozenset[str]:
+    """Words that take the turn: neither back-channels nor what the agent says itself."""
+    words = frozenset(_WORD.findall(text.lower())) - BACK_CHANNELS - {"i"}
+    return words - set(_WORD.findall(echo.lower()))
+
+
+def _echoes(text: str, saying: str) -> bool:
+    """Whether what is heard is most likely the agent's own voice out of the loudspeaker."""
+    words = set(_WORD.findall(text.lower()))
+    own = words & set(_WORD.findall(saying.lower()))
+    return len(words) >= _ECHO_WORDS and len(own) >= _ECHO_SHARE * len(words)
+
+
+def _agent(floor: Floor, agent: Agent) -> tuple[Floor, tuple[Action, ...]]:
+    changed = replace(floor, agent=agent)
+    if agent.busy:
+        return changed, ()
+    turn = floor.turn
+    if turn is not None and turn.claim == "contested" and floor.silent_s < _SHORTEST_PAUSE_S:
+        # whoever still speaks when the agent has ended answers it
+        changed = replace(changed, turn=replace(turn, claim="free"))
+    return _raise_voice(changed)
+
+
+def _end(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
+    turn = floor.turn
+    if turn is None or voice.since_s is not None:
+        return floor, ()
+    pause_s = needed_pause_s(floor)
+    long = voice.time_s - turn.start_s >= floor.config.longest_turn_s
+    if voice.silent_s < pause_s and not (long and turn.utterances):
+        return floor, ()
+    if turn.utterances and turn.claim == "contested":
+        waited = voice.silent_s >= pause_s + floor.config.words_wait_s
+        if not (turn.settled or waited):
+            return floor, ()
+    closed = replace(floor, turn=None)
+    heard_itself = _echoes(turn.text, turn.echo)
+    if not turn.utterances or turn.claim == "contested" or heard_itself:
+        raised, actions = _raise_voice(closed)
+        return raised, (TurnDropped(), *actions)
+    end_s = turn.utterances[-1][1]
+    ended = TurnEnded(turn.start_s, end_s, turn.utterances, min(voice.silent_s, 60.0))
+    return replace(closed, last_voice_s=voice.time_s - voice.silent_s), (ended,)
