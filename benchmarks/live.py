@@ -286,8 +286,11 @@ async def interruptions(person: Person) -> dict[str, Any]:
 
 def face_path() -> dict[str, Any]:
     """Return how many camera frames of 640 × 480 a second the live recogniser takes."""
+    import torch
+
     from emotion import EmotionRecognizer
 
+    torch.set_num_threads(1)  # as `attune chat` does on two cores
     faces = [np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in pictures()]
     live = EmotionRecognizer.from_pretrained(device="cpu").stream()
     rate_hz, frames = 30, 300

@@ -40,7 +40,7 @@ _CONFIDENCE: Final[Mapping[Strength, tuple[float, float]]] = {
     "slightly": (0.35, 0.55), "clearly": (0.45, 0.8), "very": (0.6, 0.97),
 }  # fmt: skip
 """Ranges that the reported confidence is drawn from, evenly."""
-UNCLEAR_BELOW: Final = 0.4
+UNCLEAR_BELOW: Final = 0.5
 """Reported confidence under which a drawn affect has no label."""
 
 

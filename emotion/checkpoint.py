@@ -91,16 +91,23 @@ def save(
     write(folder, Stored(type(model).__name__, asdict(cast(Any, config)), dict(training), arrays))
 
 
-def load(folder: str | Path) -> Any:
+def load(folder: str | Path, *architectures: str) -> Any:
     """Read a model in float32, ready to infer.
+
+    Args:
+        folder: Where it is.
+        architectures: Names of the classes it may be of; none given, it may be of any known one.
 
     Raises:
         CheckpointError: If a file is missing or damaged, or belongs to another model.
     """
     stored = read(folder)
-    if stored.architecture not in _ARCHITECTURES:
-        known = ", ".join(_ARCHITECTURES)
-        raise CheckpointError(f"Expected one of {known} in {folder}, got {stored.architecture!r}.")
+    wanted = architectures or tuple(_ARCHITECTURES)
+    if stored.architecture not in wanted:
+        raise CheckpointError(
+            f"Expected a checkpoint of {' or '.join(wanted)} in {folder}, "
+            f"got {stored.architecture!r}."
+        )
     module_name, config_name = _ARCHITECTURES[stored.architecture]
     module = import_module(module_name)
     try:

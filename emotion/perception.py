@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from emotion.face.identity import CheckpointIdentity, DlibIdentity, IdentityNetw
 from emotion.face.second_opinion import SecondOpinion
 from emotion.face.tracker import FaceFinder
 from emotion.models.adaptive_voice import AdaptiveVoice, VoiceHistory
-from emotion.models.attention_fcn import AttentionFCN
+from emotion.models.attention_fcn import AttentionFCN, VoiceOutput
 from emotion.models.face_cnn import FaceCNN, prepare_crops
 from emotion.models.fusion import GatedFBP
 from emotion.speech.spectrogram import log_spectrogram
@@ -36,6 +36,9 @@ Floats = npt.NDArray[np.float32]
 
 _CALIBRATED = ("face", "voice", "fusion")
 _FACES_PER_BATCH = 256
+
+VOICES = ("AttentionFCN", "AdaptiveVoice")
+"""Architectures that can be the voice."""
 
 IDENTITY = "identity"
 
@@ -114,9 +117,9 @@ class Perception:
     ) -> None:
         self.folder = folder
         self.device = device or torch.device("cpu")
-        self._face = cast(FaceCNN, self._load("face"))
-        self._voice = cast(AttentionFCN | AdaptiveVoice, self._load("voice"))
-        self._fusion = cast(GatedFBP, self._load("fusion"))
+        self._face: FaceCNN = self._load("face", "FaceCNN")
+        self._voice: AttentionFCN | AdaptiveVoice = self._load("voice", *VOICES)
+        self._fusion: GatedFBP = self._load("fusion", "GatedFBP")
         self._recognises_people = identity
         if identity:
             _ = self.identity  # what is missing is said now, not at the first face
@@ -192,9 +195,7 @@ class Perception:
         """
         waveform = torch.from_numpy(np.ascontiguousarray(samples, np.float32))[None]
         spectrogram = log_spectrogram(waveform.to(self.device))
-        known = self._known_with(spectrogram, history)
-        with self._precision():
-            output = self._voice(spectrogram, None, *([known] if known else []))
+        output, known = self._heard(spectrogram, history)
         return VoiceView(
             output.feature[0].float().cpu().numpy(),
             self._calibrated("voice", output.logits)[0],
@@ -229,19 +230,23 @@ class Perception:
         trusted = float(trust[0, 0]), float(trust[0, 1])
         return Fusion(probabilities, weights[: len(frames)], trusted)
 
-    def _known_with(self, spectrogram: Tensor, history: VoiceHistory | None) -> VoiceHistory | None:
-        """Add the utterance of a spectrogram (1, frame, bin) to what is known of its speaker."""
-        if not isinstance(self._voice, AdaptiveVoice):
-            return None
-        own = VoiceHistory.of(self._voice.statistics(spectrogram))
-        return own if history is None else history.plus(own)
+    def _heard(
+        self, spectrogram: Tensor, history: VoiceHistory | None
+    ) -> tuple[VoiceOutput, VoiceHistory | None]:
+        """Hear a spectrogram (1, frame, bin), and add it to what is known of its speaker."""
+        with self._precision():
+            if not isinstance(self._voice, AdaptiveVoice):
+                return self._voice(spectrogram), None
+            statistics = self._voice.statistics(spectrogram)
+            own = VoiceHistory.of(statistics)
+            known = own if history is None else history.plus(own)
+            return self._voice(spectrogram, None, known, statistics), known
 
-    def _load(self, name: str) -> torch.nn.Module:
+    def _load(self, name: str, *architectures: str) -> Any:
         folder = self.folder / name
         if not folder.is_dir():
             raise CheckpointError(f"Expected a checkpoint in {str(folder)!r}, found no folder.")
-        model: torch.nn.Module = checkpoint.load(folder)
-        return model.to(self.device)
+        return checkpoint.load(folder, *architectures).to(self.device)
 
     def _temperature(self, name: str) -> Any:
         training = checkpoint.read(self.folder / name).training

@@ -31,8 +31,10 @@ class EmotionRecognizer:
     """Reads the emotion a person seems to express, from face and voice, utterance by utterance.
 
     Face: a convolutional network on face crops, attention over frames. Voice: an attention-based
-    fully convolutional network on the log spectrogram (Zhang et al. 2018, arXiv:1806.01506). Both:
-    factorized bilinear pooling (Zhang et al. 2019, arXiv:1901.04889). Probabilities are calibrated.
+    fully convolutional network on the log spectrogram (Zhang et al. 2018, arXiv:1806.01506), and
+    statistics of the utterance against those of the same speaker's earlier ones in the clip or
+    stream. Both: gated factorized bilinear pooling (Zhang et al. 2019, arXiv:1901.04889).
+    Probabilities are calibrated.
 
     Args:
         perception: The loaded models; `from_pretrained` makes them.

@@ -20,7 +20,7 @@ from emotion.calibration import (
 )
 from emotion.corpora.registry import CORPORA
 from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
-from emotion.errors import CheckpointError, CorpusError, InputError
+from emotion.errors import CorpusError, InputError
 from emotion.labels import EMOTIONS, Emotion
 from emotion.metrics import (
     accuracy_of_surest,
@@ -312,13 +312,7 @@ class _Request:
     def load(self, part: str, *architectures: str) -> tuple[Any, dict[str, Any]]:
         """Load that checkpoint and the facts of its training."""
         folder = self.folder(part)
-        stored = checkpoint.read(folder)
-        if stored.architecture not in architectures:
-            wanted = " or ".join(architectures)
-            raise CheckpointError(
-                f"Expected a checkpoint of {wanted} in {folder}, got {stored.architecture}."
-            )
-        return checkpoint.load(folder), stored.training
+        return checkpoint.load(folder, *architectures), checkpoint.read(folder).training
 
 
 def _check(request: _Request) -> None:

@@ -314,7 +314,10 @@ class LiveRecognizer:
             self._finished.append(self._estimate(*span, person, seen[person]))
 
     def _heard(self, speaker: int | None, utterance: Utterance) -> VoiceView:
-        """Hear an utterance against what its speaker sounded like before in this stream."""
+        """Hear an utterance against what its speaker sounded like before in this stream.
+
+        Voices without a face to go with, None, count as one speaker's.
+        """
         voice = self._perception.voice(utterance.samples, self._voices.pop(speaker, None))
         if voice.history is not None:
             self._voices[speaker] = voice.history  # the newest stands last

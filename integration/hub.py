@@ -34,20 +34,26 @@ def folder_of(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if not HUB_ID.fullmatch(name):
-        raise TranscriptionError(
-            f"Expected a speech recognition model (hub id or folder), got {name!r}."
-        )
+        raise _no_model(name)
     return _cached(name) or _fetched(name)
+
+
+def _no_model(name: str) -> TranscriptionError:
+    return TranscriptionError(
+        f"Expected a speech recognition model (hub id or folder), got {name!r}."
+    )
 
 
 def _cached(name: str) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
+    except HFValidationError as error:  # such as "../folder"
+        raise _no_model(name) from error
     return folder if any(folder.glob("*.safetensors")) else None
 
 

@@ -287,6 +287,7 @@ class Pipeline:
             self._cancel()
             self._inbox.close()
             self._sounds.close()
+            self._microphone = None
             self._waiting = []
             self._felt.clear()
             self._unfelt = None
@@ -529,8 +530,15 @@ class Pipeline:
                 return False  # the talk has ended
             self._happen(Heard(job.turn, text, self._clock.now() - job.opened_s))
         if text and turn.words is None:
-            self._happen(Read(job.turn, words=_read_words(parts, text)))
+            self._read_words(parts, job.turn, text)
         return bool(text)
+
+    def _read_words(self, parts: Parts, number: int, text: str) -> None:
+        words = _read_words(parts, text)
+        with self._lock:
+            turn = self._session.turn(number)
+            if turn is not None and turn.text == text:  # else the person has edited it meanwhile
+                self._happen(Read(number, words=words))
 
     def _read_voice(self, job: _Job) -> None:
         """Wait a little for face and voice of all the turn's utterances, and join them."""

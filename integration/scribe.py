@@ -80,8 +80,11 @@ class Scribe:
         return text
 
     def drop_turn(self) -> None:
-        """Forget the turn under way."""
-        self._order(_TurnOver(None))
+        """Forget the turn under way; what of it still waits is not written down any more."""
+        with self._changed:
+            while self._orders and not isinstance(self._orders[-1], _TurnOver):
+                self._orders.pop()
+            self._order(_TurnOver(None))
 
     def close(self) -> None:
         """Forget everything and let `run` return."""
@@ -101,9 +104,12 @@ class Scribe:
                     self._end_turn(order.text)
             del order  # no sound is kept while nothing new comes
         self._drop()
-        for left in self._orders:
-            if isinstance(left, _TurnOver) and left.text is not None:
-                left.text.cancel()
+        with self._changed:
+            left = [order for order in self._orders if isinstance(order, _TurnOver)]
+            self._orders.clear()
+        for order in left:
+            if order.text is not None:
+                order.text.cancel()
 
     def _order(self, order: _Sound | _UtteranceOver | _TurnOver) -> None:
         with self._changed:

@@ -37,6 +37,8 @@ class Settings:
         threads: Threads that one computation may use; None leaves that to torch. Faces are read
             while an answer is written: where both take all cores, each waits for the other, and a
             frame takes ten times as long.
+        quantize: "int8" for eight-bit weights of `model` on a processor; None leaves them.
+        region: Country code whose lines of help are named in danger; None names all.
 
     Raises:
         IntegrationError: If a folder does not exist, or a value is out of its range or no URL.
@@ -47,6 +49,8 @@ class Settings:
     emotion_weights: Path | None = None
     device: Device = "auto"
     threads: int | None = None
+    quantize: Literal["int8"] | None = None
+    region: str | None = None
 
     def __post_init__(self) -> None:
         if self.emotion_weights is not None and not self.emotion_weights.is_dir():
@@ -85,13 +89,21 @@ def load_parts(settings: Settings) -> Parts:
     from emotion.recognizer import EmotionRecognizer
     from integration.transcription import load_transcriber
 
-    transcriber = load_transcriber(settings.asr)  # first: its process starts beside the others
+    on_gpu = settings.device != "cpu" and torch.cuda.is_available()
+    # first: its process starts beside the others
+    transcriber = load_transcriber(settings.asr, device="cuda" if on_gpu else "cpu")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     weights = [] if settings.emotion_weights is None else [settings.emotion_weights]
     recognizer = EmotionRecognizer.from_pretrained(*weights, device=settings.device)
     _warm_up(recognizer)
-    return Parts(recognizer, transcriber, load_model(settings.model, device=settings.device))
+    responder = load_model(
+        settings.model,
+        device=settings.device,
+        quantize=settings.quantize,
+        region=settings.region,
+    )
+    return Parts(recognizer, transcriber, responder)
 
 
 def _warm_up(recognizer: EmotionRecognizer) -> None:

@@ -92,7 +92,7 @@ class TurnConfig:
         thinking_s: What is added where the words break off in the middle.
         interrupt_s: This much speech while the agent answers takes the turn.
         unduck_s: After this much silence the agent's voice comes up again.
-        cut_off_s: Who goes on so soon after the end of a turn was cut off.
+        cut_off_s: Who goes on so soon after the end of a turn, before it was answered, was cut off.
         words_wait_s: How long a contested utterance waits for its words.
         longest_turn_s: From here on the next pause of the detector ends the turn.
 
@@ -328,7 +328,7 @@ def _begin(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
     claim: Claim = "contested" if floor.agent.busy else "free"
     turn = _Turn(voice.since_s, claim, echo=floor.agent.saying)
     pauses_s = floor.pauses_s
-    if floor.last_voice_s is not None:
+    if floor.last_voice_s is not None and floor.agent.busy:
         gap_s = voice.since_s - floor.last_voice_s
         if floor.config.shortest_pause_s <= gap_s <= needed_pause_s(floor) + floor.config.cut_off_s:
             pauses_s = _kept(pauses_s, gap_s)  # it was no end

@@ -72,6 +72,12 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--emotion-weights", metavar="FOLDER", type=Path, help="recogniser (default: bundled)"
     )
     chat.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    chat.add_argument(
+        "--quantize", choices=("int8",), help="eight-bit weights for --model on a processor"
+    )
+    chat.add_argument(
+        "--region", metavar="CODE", help="name this country's lines of help in danger, as US or DE"
+    )
     chat.add_argument("--host", default=LOOPBACK, help="address to serve on (default: %(default)s)")
     chat.add_argument("--port", type=int, default=7860, help="0 for any (default: %(default)s)")
     chat.add_argument(
@@ -94,7 +100,15 @@ def _chat(args: argparse.Namespace) -> int:
     from integration.settings import Settings
 
     threads = max(1, (os.cpu_count() or 2) // 2)  # face and answer are computed side by side
-    settings = Settings(args.model, args.asr, args.emotion_weights, args.device, threads)
+    settings = Settings(
+        args.model,
+        args.asr,
+        args.emotion_weights,
+        args.device,
+        threads,
+        args.quantize,
+        args.region,
+    )
     access = _access(args)
     with _listening(args.host, args.port) as listener:
         return _serve(settings, listener, access)

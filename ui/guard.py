@@ -62,6 +62,9 @@ HASHED: Final = "/assets/"
 KEEPS: Final = "private, max-age=31536000, immutable"
 """Gradio's sixty files have their hash in their names: a reload need not ask for them again."""
 
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Of a request; the longest text that can be typed is far shorter."""
+
 WRONG_GUESS_S: Final = 0.5
 """Wrong passwords are answered one after the other, each after this long."""
 
@@ -114,6 +117,8 @@ class Guard:
         # browsers name the origin of every POST; a socket is asked for it by its own handler
         if scope.get("method", "GET") not in ("GET", "HEAD") and not same_origin(headers):
             return PlainTextResponse("Not a page of this server.", 403)
+        if not _is_short(headers):
+            return PlainTextResponse("Too long.", 413)
         return None
 
     def _knows_login(self, scope: Scope) -> bool:
@@ -139,6 +144,14 @@ def _dressed(send: Send, path: str) -> Send:
         await send(message)
 
     return dressed
+
+
+def _is_short(headers: Headers) -> bool:
+    """Whether a body says, as browsers do, how long it is, and is not too long."""
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not (length.isdecimal() and len(length) < 9):
+        return False
+    return int(length) <= MAX_BODY_BYTES
 
 
 def _basic(authorization: str) -> bytes:

@@ -74,6 +74,7 @@ async def serve_socket(socket: WebSocket, rooms: Rooms, token: str) -> None:
     except GoneError:
         await socket.close(UNKNOWN_TOKEN)
         return
+    visit.pipeline.spoke(False)  # a page that was reloaded, or lost its way here, fell silent
     showing = asyncio.create_task(_show(socket, rooms, visit))
     try:
         await _listen(socket, rooms, visit)

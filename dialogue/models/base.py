@@ -83,6 +83,7 @@ def load_model(
     device: Device = "auto",
     seed: int | None = None,
     quantize: Quantization | None = None,
+    region: str | None = None,
 ) -> DialogueModel:
     """Load a model, with the check for a person in danger before it.
 
@@ -95,8 +96,10 @@ def load_model(
         device: `auto` takes a GPU where there is one.
         seed: Makes answers repeat; None draws new ones each time.
         quantize: How a folder or hub id is made smaller; None leaves it as it was published.
+        region: Country code whose lines of help that check names; None names all it knows.
 
     Raises:
+        InputError: If no lines of that region are known.
         ModelError: If there is no such folder, hub id or server, or it holds no causal language
             model, or one that cannot be quantised.
     """
@@ -111,14 +114,14 @@ def load_model(
         from dialogue.models.remote import RemoteModel
 
         url, _, served = name.partition("#")
-        return Guarded(RemoteModel(url, served or None))
+        return Guarded(RemoteModel(url, served or None), region)
     if name is None:
         from dialogue.models.bundled import WEIGHTS, BundledModel
 
-        return Guarded(BundledModel.load(WEIGHTS, device=device, seed=seed))
+        return Guarded(BundledModel.load(WEIGHTS, device=device, seed=seed), region)
     if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
         raise ModelError(f"Expected a model's folder, hub id or URL, got {name!r}.")
-    return Guarded(_load_pretrained(name, device, seed, quantize))
+    return Guarded(_load_pretrained(name, device, seed, quantize), region)
 
 
 def _load_pretrained(

@@ -51,6 +51,10 @@ class VoiceHistory(NamedTuple):
         chosen = known.to(statistics)
         return VoiceHistory(chosen.sum(1), chosen @ statistics, chosen @ statistics.square())
 
+    def to(self, device: torch.device) -> VoiceHistory:
+        """Move to a device."""
+        return VoiceHistory(*(part.to(device) for part in self))
+
     def plus(self, other: VoiceHistory) -> VoiceHistory:
         """Know both."""
         return VoiceHistory(*(a + b for a, b in zip(self, other, strict=True)))
@@ -166,6 +170,7 @@ class AdaptiveVoice(nn.Module):
         spectrogram: Tensor,
         lengths: Tensor | None = None,
         history: VoiceHistory | None = None,
+        statistics: Tensor | None = None,
     ) -> VoiceOutput:
         """Classify clips; one clip's result does not depend on the others in its batch.
 
@@ -173,12 +178,14 @@ class AdaptiveVoice(nn.Module):
             spectrogram: (batch, frame, bin) of `log_spectrogram`.
             lengths: (batch,) frames that count in each clip; None counts all.
             history: Of each clip's speaker, the clip included; None knows the clip alone.
+            statistics: (batch, statistic) of `statistics`, where they are at hand already.
 
         Raises:
             InputError: If the axes, the bins or the lengths do not fit.
         """
         heard = self.fcn(spectrogram, lengths)
-        statistics = self.statistics(spectrogram, lengths)
+        if statistics is None:
+            statistics = self.statistics(spectrogram, lengths)
         relative = self.head.relative(statistics, history or VoiceHistory.of(statistics))
         feature = torch.cat([heard.feature.float(), self.head.features(relative).float()], 1)
         return VoiceOutput(self.classify(feature).float(), feature, heard.attention)

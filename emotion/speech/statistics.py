@@ -90,6 +90,7 @@ def utterance_statistics(spectrogram: Tensor, lengths: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # else what is made while inferring would bar gradients for good
 def gain_of_statistics(device: torch.device) -> Tensor:
     """How far each of the statistics (statistic,) rises where all sound is louder by a neper."""
     levels = torch.zeros(_EACH, device=device)
@@ -205,6 +206,7 @@ def _durations(inside: Tensor, speech: Tensor, voiced: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _mel(device: torch.device) -> Tensor:
     """Triangles (bin, band) from 20 Hz to 4 kHz."""
     top_hz = BINS * SAMPLE_RATE_HZ / DFT_SAMPLES
@@ -215,6 +217,7 @@ def _mel(device: torch.device) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _cosines(device: torch.device) -> Tensor:
     """Discrete cosine transform (band, cepstrum)."""
     matrix: Tensor = torchaudio.functional.create_dct(CEPSTRA, BANDS, "ortho")
@@ -222,6 +225,7 @@ def _cosines(device: torch.device) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _window_correlation(device: torch.device) -> Tensor:
     """Autocorrelation (lag,) of the analysis window, 1 at lag 0."""
     window = torch.hamming_window(SAMPLES_PER_WINDOW, dtype=torch.float64)

@@ -120,18 +120,18 @@ class StatisticsTask:
         """Mean cross-entropy of the members on clips (example,), their statistics mixed."""
         known = self._known(indices, generator)
         view = torch.randint(len(self.statistics), (len(indices),), generator=generator)
-        relative = torch.zeros(len(indices), self.statistics.shape[2])
-        head = self.model
-        device = device_of(head)
+        device = device_of(self.model)
+        relative = torch.zeros(len(indices), self.statistics.shape[2], device=device)
         for number, statistics in enumerate(self.statistics):
             own = view == number
-            history = VoiceHistory.among(statistics, known[own])
-            relative[own] = head.relative(statistics[indices[own]], history)  # type: ignore[operator]
+            history = VoiceHistory.among(statistics, known[own]).to(device)
+            heard = statistics[indices[own]].to(device)
+            relative[own] = self.model.relative(heard, history)  # type: ignore[operator]
         targets = self.targets[indices]
         partners, share = mixup(len(indices), self.recipe.judging_mixup, generator)
-        relative = relative.lerp(relative[partners], 1 - share).to(device)
+        relative = relative.lerp(relative[partners], 1 - share)
         targets = targets.lerp(targets[partners], 1 - share).to(device)
-        logits = head(relative).flatten(0, 1)
+        logits = self.model(relative).flatten(0, 1)
         return cross_entropy(logits, targets.repeat_interleave(self.config.members, 0))
 
     def _known(self, indices: Tensor, generator: torch.Generator) -> Tensor:
@@ -166,4 +166,5 @@ class StatisticsTask:
         model.head.load_state_dict(averaged.state_dict())
         facts = self.facts(model)
         checkpoint.save(self.out, model, self.config, training=facts)
-        return {}
+        known = facts.get("held_out_uar")
+        return {} if known is None else {"held-out UAR": known}

@@ -391,7 +391,7 @@ def _cross_validate(args: argparse.Namespace) -> int:
         seeds=tuple(map(int, args.seeds)),
         cache=args.cache or default_cache(),
     )
-    _show(found | {"recipe": args.recipe}, args)
+    _show({"recipe": args.recipe} | found, args)
     return 0
 
 

@@ -76,7 +76,6 @@ def cross_validate(
         trainer = _Trainer(own, root, out / f"seed{seed}", cache, fold_of)
         reports.append(_figures(voices, fold_of, trainer))
     about = {
-        "recipe": "voice",
         "protocol": "every speaker left out once; the figures are the recipe's, not the weights'",
         "temperature": "of each speaker fitted on the others",
         "folds": folds,

@@ -52,4 +52,4 @@ def statistics_of(voices: Voices) -> Tensor:
     """Statistics (clip, statistic) of the clips as they are."""
     spectrograms = (log_spectrogram(torch.from_numpy(w)[None]) for w in voices.waveforms)
     found = [utterance_statistics(s, torch.tensor([s.shape[1]])) for s in spectrograms]
-    return torch.cat(found).clone()
+    return torch.cat(found)

@@ -72,8 +72,8 @@ from emotion.training.material import (
     measured,
 )
 from emotion.training.parts import Parts, judged, parted, with_pictures
+from emotion.training.sampling import balanced
 from emotion.training.video_recipes import FACE_ALONE, RECIPES, Config, VideoRecipe, encoders_of
-from emotion.training.voice import balanced
 
 __all__ = [
     "RECIPES",

@@ -1,4 +1,4 @@
-"""Trains the attention-based FCN on acted speech, speaker-independently."""
+"""Trains the networks of the voice on acted speech, speaker-independently."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from emotion.training.losses import cross_entropy, smoothed
 from emotion.training.recipes import AdaptiveVoiceRecipe, VoiceRecipe
 from emotion.training.sampling import balanced
 
-__all__ = ["VoiceTask", "balanced", "speakers_of", "train_voice", "voice_outputs"]
+__all__ = ["VoiceTask", "speakers_of", "train_voice", "voice_outputs"]
 
 CHECKPOINT_EPOCHS = 5
 
@@ -204,7 +204,7 @@ def voice_outputs(
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         padded, lengths = _padded([_spectrogram(voices.waveforms[i]) for i in chosen])
-        own = [VoiceHistory(*(x[chosen].to(device) for x in history))] if history else []
+        own = [VoiceHistory(*(x[chosen] for x in history)).to(device)] if history else []
         output: VoiceOutput = model(padded.to(device), lengths.to(device), *own)
         rows = zip(output.logits.cpu(), output.feature.float().cpu(), strict=True)
         outputs |= zip(chosen, rows, strict=True)

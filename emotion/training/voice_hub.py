@@ -23,7 +23,8 @@ from emotion.speech.spectrogram import SAMPLE_RATE_HZ
 from emotion.training.loop import Figures, device_of, fit, initialised, mixed_precision
 from emotion.training.losses import cross_entropy, smoothed
 from emotion.training.recipes import HubVoiceRecipe
-from emotion.training.voice import balanced, speakers_of
+from emotion.training.sampling import balanced
+from emotion.training.voice import speakers_of
 
 __all__ = ["HubVoiceTask", "train_voice_hub"]
 

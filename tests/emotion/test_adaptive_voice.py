@@ -31,7 +31,7 @@ from emotion.speech.statistics import (
 )
 from emotion.training import adaptive_voice as training
 from emotion.training.histories import histories, same_speaker, statistics_of
-from emotion.training.loop import Schedule, initialised, step_generator
+from emotion.training.loop import Schedule, initialised, step_generator, watching
 from emotion.training.recipes import AdaptiveVoiceRecipe
 from emotion.training.voice import train_voice, voice_outputs
 
@@ -214,11 +214,15 @@ def recipe():
 def test_both_parts_are_trained_into_one_checkpoint(tmp_path, write_ravdess, recipe):
     root, out = write_ravdess(tmp_path, actors=(1, 2, 3)), tmp_path / "voice"
     options = {"cache": None, "without_speakers": ["ravdess:03"], "resume": True}
-    model = train_voice(recipe, root, out, **options)
+    figures = []
+    with watching(lambda epoch, said: figures.extend(said.values())):
+        model = train_voice(recipe, root, out, **options)
     stored = checkpoint.read(out)
+    assert len(figures) == 2
     assert (stored.architecture, stored.config["hidden"]) == ("AdaptiveVoice", 5)
     assert stored.training["held_out_speakers"] == ["ravdess:03"]
     assert stored.training["temperature"] > 0
+    assert figures[-1] == stored.training["held_out_uar"]  # of both, not of the network alone
     spectrogram = torch.randn(1, 60, 200, generator=torch.Generator().manual_seed(1))
     alone = checkpoint.load(out / "fcn")(spectrogram).logits
     torch.testing.assert_close(model.fcn(spectrogram).logits, alone, atol=1e-2, rtol=1e-2)
@@ -240,6 +244,13 @@ def test_in_training_a_clip_itself_is_always_known_and_never_another_speaker(rec
     assert all(p.grad is not None for p in task.model.parameters())
 
 
+def test_the_loss_is_computed_where_the_model_is(recipe):
+    """Statistics stay in main memory; PyTorch's device without data stands in for a GPU."""
+    task = training.StatisticsTask(recipe, small_model().fcn, voices_of(), None, lambda _: {})
+    task.model.to("meta")
+    assert task.loss(torch.arange(14), 0.0, step_generator(1)).device.type == "meta"
+
+
 def test_in_training_some_speakers_are_known_in_one_mood_alone(recipe):
     voices = voices_of(speakers=1)
     whole = replace(recipe, incomplete=0.0, uneven=1.0)
@@ -251,6 +262,16 @@ def test_in_training_some_speakers_are_known_in_one_mood_alone(recipe):
     balanced = replace(whole, uneven=0.0)
     task = training.StatisticsTask(balanced, small_model().fcn, voices, None, lambda _: {})
     assert task._known(torch.arange(7), step_generator(2)).all()
+
+
+def test_what_is_made_while_inferring_bars_no_gradient_later():
+    gain_of_statistics.cache_clear()
+    model, spectrogram = small_model(), torch.randn(1, 50, 200, generator=step_generator(1))
+    with torch.inference_mode():
+        model(spectrogram)
+    spectrogram.requires_grad_()
+    model(spectrogram).logits.sum().backward()
+    assert spectrogram.grad.isfinite().all()
 
 
 def test_the_live_voice_is_the_offline_one(tmp_path):

@@ -7,7 +7,17 @@ import soundfile
 import torch
 from PIL import Image
 
-from emotion import EMOTIONS, SIX, CheckpointError, EmotionRecognizer, InputError, MediaError
+from emotion import (
+    EMOTIONS,
+    SIX,
+    CheckpointError,
+    EmotionRecognizer,
+    InputError,
+    MediaError,
+    checkpoint,
+)
+from emotion.checkpoint import BUNDLED
+from emotion.models.fusion import AttentionFBP, AttentionFBPConfig
 
 
 def test_a_still_picture_gives_one_estimate_of_the_face(recognizer, astronaut, tmp_path):
@@ -126,6 +136,15 @@ def test_wrong_arguments_get_one_sentence_with_the_value(recognizer, call, wante
 def test_a_folder_without_weights_is_refused_in_words(tmp_path):
     with pytest.raises(CheckpointError, match="face"):
         EmotionRecognizer.from_pretrained(tmp_path)
+
+
+def test_a_fusion_of_another_kind_is_refused_before_anything_is_read(tmp_path):
+    for part in ("face", "voice", "words"):
+        (tmp_path / part).symlink_to(BUNDLED / part)
+    fusion = AttentionFBP(AttentionFBPConfig())
+    checkpoint.save(tmp_path / "fusion", fusion, fusion.config, training={"temperature": 1.0})
+    with pytest.raises(CheckpointError, match="Expected a checkpoint of GatedFBP .+'AttentionFBP'"):
+        EmotionRecognizer.from_pretrained(tmp_path, device="cpu")
 
 
 @pytest.mark.data

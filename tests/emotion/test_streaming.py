@@ -6,6 +6,8 @@ import pytest
 from emotion import EmotionRecognizer, InputError
 from emotion.errors import EmotionError
 from emotion.media import SAMPLE_RATE_HZ
+from emotion.speech.vad import Utterance
+from emotion.streaming import MAX_PEOPLE
 
 FRAME_RATE_HZ = 12
 
@@ -127,6 +129,28 @@ def test_the_faces_that_were_looked_at_can_be_shown(recognizer, clip):
     assert first.dtype == np.uint8
     assert live.take_faces(7, [0.0]) == []
     assert live.take_faces(0, []) == []
+
+
+def said(live, person, samples):
+    return live._heard(person, Utterance(0.0, 1.0, samples, 1.0)).probabilities
+
+
+def test_a_voice_is_heard_against_that_persons_own_and_in_this_stream_alone(recognizer, buzz):
+    calm, loud = 0.2 * buzz(1.0), np.tanh(9 * buzz(1.0)).astype(np.float32)
+    live = recognizer.stream()
+    stranger = said(live, 0, loud)
+    known = said(live, 0, calm)
+    other = said(live, 1, calm)
+    assert not np.allclose(known, other, atol=1e-3)
+    assert np.array_equal(other, said(recognizer.stream(), 0, calm))
+    assert np.array_equal(stranger, said(recognizer.stream(), None, loud))
+
+
+def test_no_more_voices_are_remembered_than_people(recognizer, buzz):
+    live, samples = recognizer.stream(), buzz(0.3)
+    for person in range(MAX_PEOPLE + 3):
+        said(live, person, samples)
+    assert list(live._voices) == list(range(3, MAX_PEOPLE + 3))
 
 
 def test_without_video_an_utterance_does_not_wait_for_it(recognizer, clip):

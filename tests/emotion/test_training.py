@@ -54,7 +54,8 @@ from emotion.training.recipes import (
     VoiceRecipe,
     WordsRecipe,
 )
-from emotion.training.voice import VoiceTask, balanced, train_voice, voice_outputs
+from emotion.training.sampling import balanced
+from emotion.training.voice import VoiceTask, train_voice, voice_outputs
 
 SCHEDULE = Schedule(epochs=3, batch=4, learning_rate=0.01, average=0.5)
 

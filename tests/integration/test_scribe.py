@@ -17,8 +17,10 @@ class Letters:
     def __init__(self, error=None):
         self.error = error
         self.dropped = 0
+        self.begun = threading.Semaphore(0)
 
     def listen(self):
+        self.begun.release()
         return LetterListening(self)
 
 
@@ -89,11 +91,29 @@ def test_a_dropped_turn_leaves_nothing_to_the_next(begin):
     scribe.push(PIECE)
     scribe.end_utterance(kept=True)
     scribe.push(PIECE)
+    assert letters.begun.acquire(timeout=PATIENCE_S)
+    assert letters.begun.acquire(timeout=PATIENCE_S)
     scribe.drop_turn()
     scribe.push(PIECE)
     scribe.end_utterance(kept=True)
     assert scribe.end_turn().result(PATIENCE_S) == "a!"
     assert letters.dropped == 1
+
+
+def test_sound_of_a_dropped_turn_that_still_waits_is_not_written_down():
+    words = []
+    scribe = Scribe(Letters(), lambda *told: words.append(told))
+    scribe.push(PIECE)
+    kept = scribe.end_turn()
+    scribe.push(PIECE)
+    scribe.end_utterance(kept=True)
+    scribe.drop_turn()
+    thread = threading.Thread(target=scribe.run)
+    thread.start()
+    kept.result(PATIENCE_S)
+    scribe.close()
+    thread.join(PATIENCE_S)
+    assert {turn for turn, _, _ in words} == {0}
 
 
 @pytest.mark.parametrize("error", [TranscriptionError("It stopped."), RuntimeError("broken")])

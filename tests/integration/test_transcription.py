@@ -160,7 +160,7 @@ def test_an_unknown_model_is_refused_by_name(tmp_path):
         load_transcriber(str(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize("name", ["nowhere", "a/b/c", "two words/model", "http://x.example/y"])
+@pytest.mark.parametrize("name", ["nowhere", "a/b/c", "../model", "two words/model"])
 def test_a_name_that_no_model_can_have_is_refused_without_asking_the_hub(name, monkeypatch):
     def asked(*_, **__):
         raise AssertionError("the hub was asked")

@@ -146,15 +146,18 @@ def test_the_pause_follows_the_speaker_within_its_bounds():
 
 
 def test_who_was_cut_off_is_given_longer():
-    talk = Talk()
-    talk.speak(1.0)
-    talk.pause(1.0)
     before_s = needed_pause_s(Floor())
-    for _ in range(8):
-        talk.speak(1.0)
-        talk.pause(1.0)
-    assert len(talk.turns()) < 9
-    assert needed_pause_s(talk.floor) > before_s
+    needed_s = {}
+    for answered in (True, False):
+        talk = Talk()
+        for _ in range(9):
+            talk.speak(1.0)
+            talk.pause(0.9)
+            talk.tell(FREE if answered else BUSY)
+            talk.pause(0.1)
+        needed_s[answered] = needed_pause_s(talk.floor)
+    assert needed_s[True] == before_s  # who replies at once to an answer was not cut off
+    assert needed_s[False] > before_s
 
 
 def test_an_endless_turn_ends_at_the_next_pause_of_the_detector():

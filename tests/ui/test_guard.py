@@ -211,6 +211,12 @@ def test_a_talk_is_saved_for_its_own_page_alone(client, rooms):
         assert refused.status_code == 403
 
 
+def test_a_body_that_is_far_too_long_is_refused_unread(client):
+    path, data = "/gradio_api/run/predict", b"x" * 70_000
+    assert client.post(path, content=data, headers=OWN).status_code == 413
+    assert client.post(path, content=iter([data]), headers=OWN).status_code == 413
+
+
 def test_a_full_house_is_told_in_words():
     rooms = Rooms.of(Future(), most=1)
     order = {"fn_index": 0, "data": [""], "session_hash": "s"}

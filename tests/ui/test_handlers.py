@@ -199,6 +199,17 @@ def test_another_page_of_the_same_talk_pushes_the_first_one_out(client, rooms, m
     assert pipeline.session.camera
 
 
+def test_the_agent_is_silent_when_a_page_comes_back(client, rooms):
+    token = rooms.open()
+    pipeline = rooms.find(token)
+    pipeline.consent(camera=False, microphone=True)
+    pipeline.say("hello")
+    pipeline.wait(lambda s: bool(s.turns) and s.turns[0].status == "answered")
+    pipeline.spoke(True)
+    with client.websocket_connect(f"/media/{token}", headers=HOST):
+        pipeline.wait(lambda s: not s.agent_speaking)
+
+
 def test_what_the_voice_must_follow_is_sent(pipeline):
     screen = Screen()
     first = json.loads(screen.update(pipeline.session))

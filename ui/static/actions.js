@@ -104,10 +104,10 @@ function onKey(event) {
 async function save(button) {
   const form = button.dataset.save;
   const address = new URL(`attune-export/${token}/${form}`, document.baseURI);
-  const answer = await fetch(address, { method: "POST", cache: "no-store" });
+  const answer = await fetch(address, { method: "POST", cache: "no-store" }).catch(() => null);
   const details = button.closest("details");
-  details.toggleAttribute("data-failed", !answer.ok);
-  if (!answer.ok) return;
+  details.toggleAttribute("data-failed", !answer?.ok);
+  if (!answer?.ok) return;
   const given = answer.headers.get("content-disposition") ?? "";
   const link = document.createElement("a");
   link.download = given.match(/filename="?([\w.-]+)"?/)?.[1] ?? `attune-talk.${EXTENSIONS[form]}`;

@@ -19,6 +19,7 @@ const streams = { camera: null, microphone: null };
 const wanted = { camera: false, microphone: false };
 let context = null;
 let encoding = false;
+let ears = null; // what the microphone's sound runs through: {source, pieces}
 
 // Sound's own clock gives the time of pictures too. Where no sound runs, or must wait for a click,
 // the clock of the page goes on from there.
@@ -70,14 +71,17 @@ export function release() {
 async function run(channel) {
   if (!wanted[channel]) return close(channel);
   if (streams[channel]) return;
-  streams[channel] = "opening";
+  let stream = "opening";
+  streams[channel] = stream;
   try {
-    const stream = await navigator.mediaDevices.getUserMedia(WISHES[channel]);
+    stream = await navigator.mediaDevices.getUserMedia(WISHES[channel]);
     streams[channel] = stream;
     if (!wanted[channel]) return close(channel);
     stream.getTracks()[0].onended = () => refuse(channel, "failed");
     await (channel === "camera" ? look(stream) : listen(stream));
   } catch (error) {
+    if (streams[channel] !== stream) return; // switched off meanwhile, which ends what was begun
+    streams[channel] = stream === "opening" ? null : stream;
     const problem = { NotAllowedError: "denied", NotFoundError: "missing" }[error.name];
     refuse(channel, problem ?? "failed");
   }
@@ -99,7 +103,15 @@ function close(channel) {
     });
   }
   streams[channel] = null;
+  if (channel === "microphone") unplug();
   if (channel === "camera" && video()) video().srcObject = null;
+}
+
+// A source that has ended is silent, not gone: it would fill the next one's sound with silence.
+function unplug() {
+  ears?.source.disconnect();
+  ears?.pieces.port.postMessage("over");
+  ears = null;
 }
 
 // Some browsers take sound only at the device's own rate; the clock goes on where it was.
@@ -123,6 +135,7 @@ async function listen(stream) {
   wake();
   const source = sourceOf(stream);
   await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
+  if (streams.microphone !== stream) return;
   const pieces = new AudioWorkletNode(context, "pieces", {
     numberOfOutputs: 0,
     channelCount: 1,
@@ -134,7 +147,7 @@ async function listen(stream) {
     meter(data.loudest);
   };
   source.connect(pieces);
-  stream.getTracks()[0].addEventListener("ended", () => source.disconnect());
+  ears = { source, pieces };
   setTimeout(() => {
     if (!running && wanted.microphone) document.body.dataset.asleep = "";
   }, ASLEEP_AFTER_MS);

@@ -6,9 +6,14 @@ class Pieces extends AudioWorkletProcessor {
     this.filled = 0;
     this.startS = 0;
     this.loudest = 0;
+    this.isOver = false;
+    this.port.onmessage = () => {
+      this.isOver = true;
+    };
   }
 
   process([channels]) {
+    if (this.isOver) return false;
     const sound = channels[0];
     if (!sound) return true;
     for (let i = 0; i < sound.length; i++) {
