@@ -227,12 +227,14 @@ class _Search:
         values = {d.place: d.suggested(trial, _at(self.recipe, d.place)) for d in self.space}
         folder = self.out / f"trial-{number:03}"
         trial.set_user_attr("folder", folder.name)
-        heard: list[float] = []
+        heard: dict[int, float] = {}
 
         def watch(epoch: int, figures: Figures) -> None:
             self.figure, value = next(iter(figures.items()))
-            heard.append(value)
-            trial.report(value, epoch)
+            # what is trained after something else counts its epochs from 0 again
+            step = max([epoch, *(before + 1 for before in heard)])
+            heard[step] = value
+            trial.report(value, step)
             if math.isnan(value) or trial.should_prune():
                 raise self.optuna.TrialPruned
 
@@ -246,7 +248,7 @@ class _Search:
         if not heard:
             raise InputError(f"Expected held-out figures from the recipe {self.name}, got none.")
         trial.set_user_attr("figure", self.figure)
-        self.study.tell(trial, heard[-1])
+        self.study.tell(trial, heard[max(heard)])
 
     def best(self) -> dict[str, Any]:
         """Write best.json."""

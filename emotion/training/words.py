@@ -39,6 +39,9 @@ def train_words(recipe: WordsRecipe, root: Path, out: Path, *, resume: bool = Fa
         root: Folder of the corpora.
         out: Where the checkpoint goes.
         resume: Go on with the network from the state in `out`.
+
+    Raises:
+        CorpusError: If a corpus is missing or cannot be read.
     """
     train, valid = load_comments(root, "train"), load_comments(root, "valid")
     linear = fit_linear(train, recipe)

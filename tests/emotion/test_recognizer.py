@@ -143,7 +143,7 @@ def test_a_fusion_of_another_kind_is_refused_before_anything_is_read(tmp_path):
         (tmp_path / part).symlink_to(BUNDLED / part)
     fusion = AttentionFBP(AttentionFBPConfig())
     checkpoint.save(tmp_path / "fusion", fusion, fusion.config, training={"temperature": 1.0})
-    with pytest.raises(CheckpointError, match="Expected a checkpoint of GatedFBP .+'AttentionFBP'"):
+    with pytest.raises(CheckpointError, match=r"checkpoint of GatedFBP .+ 'AttentionFBP'"):
         EmotionRecognizer.from_pretrained(tmp_path, device="cpu")
 
 

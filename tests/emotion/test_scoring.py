@@ -223,7 +223,7 @@ def test_unknown_and_missing_corpora_are_told(root, models, corpus, kind, messag
 
 
 def test_a_checkpoint_of_another_kind_is_told(root, models):
-    with pytest.raises(CheckpointError, match=r"Expected a checkpoint of AttentionFCN .+ FaceCNN"):
+    with pytest.raises(CheckpointError, match=r"checkpoint of AttentionFCN .+ 'FaceCNN'"):
         score("ravdess", root, model=models / "face")
 
 

@@ -461,9 +461,10 @@ def test_a_short_mhm_lets_the_answer_go_on(models, begin, buzz, hush):
     begin_answer(models, pipeline)
     speak(pipeline, models, np.concatenate([hush(0.5), buzz(0.3), hush(0.3)]))
     pipeline.wait(lambda s: s.ducked)
-    speak(pipeline, models, hush(3.0), start_s=1.1)
+    speak(pipeline, models, hush(1.0), start_s=1.1)
     pipeline.wait(lambda s: not s.ducked)
     pipeline.wait(lambda s: bool(models.transcriber.heard))
+    speak(pipeline, models, hush(2.0), start_s=2.1)
     models.responder.gate.set()
     session = pipeline.wait(is_over())
     assert [turn.reply for turn in session.turns] == ["I see."]
