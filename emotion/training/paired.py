@@ -28,6 +28,7 @@ from emotion.training.fusion import (
     Photographs,
     VoicePool,
     alone,
+    as_people_see,
     encode_photographs,
     face_features,
     make_clips,
@@ -99,7 +100,7 @@ def paired_views(
     """
     _check_encoders(fusion, face, voice)
     parts = _Parts.load(face, voice, fusion)
-    faces = load_faces(root, SPLIT, cache)
+    faces = as_people_see(load_faces(root, SPLIT, cache))
     photographs = encode_photographs(parts.face, faces, _RECIPE)
     voices = _unheard(voice, root, cache)
     stage = _Stage(parts, faces, photographs, voices)
@@ -231,9 +232,9 @@ class _Parts:
 
     def _face_head(self, clips: PairedClips) -> npt.NDArray[np.float32]:
         """Probabilities (clip, emotion) by the face model's own head, averaged over frames."""
-        logits = self.face.heads["fer2013"](clips.frames)
+        logits = self.face.heads["ferplus"](clips.frames)
         each = calibrated_probabilities(
-            logits.numpy(), self.facts["face"]["temperature"]["fer2013"]
+            logits.numpy(), self.facts["face"]["temperature"]["ferplus"]
         )
         mask = clips.frame_mask.numpy()[:, :, None]
         mean: npt.NDArray[np.float32] = (each * mask).sum(axis=1) / mask.sum(axis=1)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from emotion.cli import add_commands
+from emotion.corpora.fer2013 import FERPLUS_LABELS
 from emotion.labels import EMOTIONS
 
 RATE_HZ = 16_000
@@ -71,16 +72,22 @@ def _noise(seed):
 
 @pytest.fixture(scope="session")
 def write_fer2013():
-    """Write fer2013.zip into a folder: noise, as many pictures of each emotion."""
+    """Write fer2013.zip and FER+'s votes into a folder: noise, as many faces of each emotion."""
 
     def write(root, split="Training", pictures=70):
         generator = np.random.default_rng(1)
+        names = list(FERPLUS_LABELS.values())
+        rows = [["Usage", "Image name", *names]]
         with zipfile.ZipFile(root / "fer2013.zip", "w") as archive:
             for i in range(pictures):
                 buffer = io.BytesIO()
                 pixels = generator.integers(0, 256, (48, 48)).astype(np.uint8)
                 Image.fromarray(pixels).save(buffer, "PNG")
                 archive.writestr(f"{split}/{EMOTIONS[i % 7]}/fer{i:07}.png", buffer.getvalue())
+                own = FERPLUS_LABELS[EMOTIONS[i % 7]]
+                votes = [str(8 * (name == own) + 2 * (name == "neutral")) for name in names]
+                rows.append([split, f"fer{i:07}.png", *votes])
+        (root / "fer2013new.csv").write_text("".join(",".join(row) + "\n" for row in rows))
         return root
 
     return write
