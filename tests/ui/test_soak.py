@@ -12,11 +12,12 @@ from statistics import median
 import pytest
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "live.py"
-SOAK_S = 180
-WARM_UP_TURNS = 3
-MOST_GROWTH_MB = 30.0
-"""A turn keeps some small pictures that say why, about 0.1 MB; a leak of sound or frames is more
-than this in a minute."""
+SOAK_S = 600
+WARM_UP_S = 120
+"""Memory rises by some 40 MB in the first minute and a half; over the five and a half after that it
+stayed within 3 MB, measured twice."""
+MOST_GROWTH_MB = 10.0
+"""Between what is compared lie five minutes, in which the sound alone is 20 MB."""
 
 
 @pytest.mark.slow
@@ -25,11 +26,11 @@ def test_memory_is_flat_over_a_long_talk():
         [sys.executable, str(BENCHMARK), "--soak", str(SOAK_S)],
         capture_output=True,
         text=True,
-        timeout=10 * SOAK_S,
+        timeout=3 * SOAK_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    memory_mb = [mb for _, mb in json.loads(done.stdout)["memory_mb"]]
-    assert len(memory_mb) >= 3 * WARM_UP_TURNS
-    early = median(memory_mb[WARM_UP_TURNS : 2 * WARM_UP_TURNS])
-    assert median(memory_mb[-WARM_UP_TURNS:]) - early < MOST_GROWTH_MB
+    warm = [mb for at_s, mb in json.loads(done.stdout)["memory_mb"] if at_s > WARM_UP_S]
+    part = len(warm) // 3
+    assert part >= 5
+    assert median(warm[-part:]) - median(warm[:part]) < MOST_GROWTH_MB
