@@ -66,13 +66,8 @@ class StatisticsTask:
         out: Path,
         facts: Facts,
     ) -> None:
-        self.recipe, self.fcn, self.labels, self.out, self.facts = (
-            recipe,
-            fcn,
-            train.labels,
-            out,
-            facts,
-        )
+        self.recipe, self.fcn, self.out, self.facts = recipe, fcn, out, facts
+        self.labels, self.corpora = train.labels, [clip.corpus for clip in train.clips]
         self.config = replace(recipe.adaptive, fcn=fcn.config)
         self.schedule = replace(recipe.judging, seed=recipe.schedule.seed)
         self.together = same_speaker(train)
@@ -113,8 +108,9 @@ class StatisticsTask:
         return head
 
     def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
-        """Draw clips (example,), as many as there are, an emotion's clips sharing one weight."""
-        return balanced(self.labels, batch, generator)
+        """Draw clips (example,), as many as there are, every emotion equally often."""
+        power = self.recipe.corpus_power
+        return balanced(self.labels, batch, generator, corpora=self.corpora, corpus_power=power)
 
     def loss(self, indices: Tensor, progress: float, generator: torch.Generator) -> Tensor:
         """Mean cross-entropy of the members on clips (example,), their statistics mixed."""

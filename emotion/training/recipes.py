@@ -166,6 +166,7 @@ class AdaptiveVoiceRecipe(VoiceRecipe):
         fewest: Part of a speaker's clips that is known of those at least; the rest is drawn
             log-uniformly between this and 1.
         uneven: Part of the clips of whose speaker mostly one emotion is known.
+        corpus_power: How the corpora share the draws of an emotion; see `sampling.balanced`.
     """
 
     adaptive: AdaptiveVoiceConfig = field(default_factory=AdaptiveVoiceConfig)
@@ -188,6 +189,7 @@ class AdaptiveVoiceRecipe(VoiceRecipe):
     incomplete: float = 0.6
     fewest: float = 0.01
     uneven: float = 0.6
+    corpus_power: float = 0.5
 
 
 def voice_original() -> VoiceRecipe:
