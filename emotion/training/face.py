@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from emotion import checkpoint
 from emotion.calibration import fit_temperature, majority
 from emotion.corpora.fer2013 import Faces, load_faces
-from emotion.errors import CheckpointError
+from emotion.errors import CheckpointError, CorpusError
 from emotion.labels import EMOTIONS
 from emotion.models.face_backbones import FaceEncoder
 from emotion.models.face_cnn import FaceCNN, FaceLabels, standardise
@@ -110,6 +111,9 @@ def split_faces(faces: Faces, per_thousand: int, seed: int) -> tuple[Faces, Face
     """Part faces into those to train on and so many of each thousand held out, alike in emotions.
 
     FER2013 names no people, so the parts may share some.
+
+    Raises:
+        CorpusError: If there are so few that none is held out.
     """
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(faces), dtype=bool)
@@ -117,6 +121,11 @@ def split_faces(faces: Faces, per_thousand: int, seed: int) -> tuple[Faces, Face
         (members,) = np.nonzero(faces.labels == emotion)
         wanted = len(members) * per_thousand // 1000
         held_out[generator.permutation(members)[:wanted]] = True
+    if not held_out.any():
+        raise CorpusError(
+            f"Expected at least {math.ceil(1000 / max(per_thousand, 1))} faces of some emotion, as "
+            f"{per_thousand} of a thousand are held out, got {len(faces)} in all."
+        )
     return faces.take(~held_out), faces.take(held_out)
 
 

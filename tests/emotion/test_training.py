@@ -377,6 +377,11 @@ def test_faces_held_out_are_alike_in_emotions_and_the_same_every_time():
     np.testing.assert_array_equal(split_faces(little_faces(), 100, 1)[1].images, held_out.images)
 
 
+def test_too_few_faces_to_hold_any_out_are_refused():
+    with pytest.raises(CorpusError, match="at least 1000 faces of some emotion"):
+        split_faces(little_faces(), 1, 1)
+
+
 def test_the_face_recipe_writes_a_checkpoint(tmp_path):
     recipe = replace(
         FaceRecipe(),
