@@ -1,6 +1,6 @@
 """A small language of phrases, so that what is looked for can be read and extended in a table.
 
-A phrase is words with one space between them. Other signs:
+A phrase is words with spaces or ends of lines between them. Other signs:
 
 ====================  =====================================================================
 ``(a|b c)``           one of these
@@ -99,6 +99,7 @@ class Phrase:
             InputError: If its brackets do not match, a class is unknown, or every word of it may
                 be left out.
         """
+        text = " ".join(text.split())
         parts = [_part(each, classes) for each in text.split(" & ")]
         needs = _rarest([part.needs for part in parts])
         if needs is None:

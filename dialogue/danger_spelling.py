@@ -44,6 +44,7 @@ def spell_out(text: str) -> str:
     plain = re.sub(r"([a-z])\1{2,}", r"\1", plain).replace("-", " ")
     plain = re.sub(r"[a-z0-9*@$'][a-z0-9*@$'!]*(?<!!)", lambda word: _spelt(word[0]), plain)
     plain = _HESITATION.sub("", plain)
+    plain = re.sub(r"\b(want|going|need|have|wish|try|trying) too\b", r"\1 to", plain)
     plain = re.sub(r"\b(my|him|her|them|your) sel(f|ves)\b", r"\1sel\2", plain)
     return re.sub(r"[^\S\n]+", " ", plain).strip()
 

@@ -40,22 +40,32 @@ class Help:
 
 HELP: Final[Mapping[str, Help]] = MappingProxyType(
     {
-        "US": Help("United States", "911", "call or text 988", "1-800-799-7233"),
-        "CA": Help("Canada", "911", "call or text 988", "sheltersafe.ca"),
-        "GB": Help("United Kingdom", "999", "Samaritans 116 123", "0808 2000 247"),
+        "US": Help(
+            "United States", "911", "call or text 988", "Domestic Violence Hotline 1-800-799-7233"
+        ),
+        "CA": Help("Canada", "911", "call or text 988", "shelters by place at sheltersafe.ca"),
+        "GB": Help(
+            "United Kingdom",
+            "999",
+            "Samaritans 116 123",
+            "National Domestic Abuse Helpline 0808 2000 247",
+        ),
         "IE": Help("Ireland", "112", "Samaritans 116 123", "Women's Aid 1800 341 900"),
-        "DE": Help("Germany", "112", "TelefonSeelsorge 0800 111 0 111", "116 016"),
-        "FR": Help("France", "112", "3114", "3919"),
+        "DE": Help("Germany", "112", "TelefonSeelsorge 0800 111 0 111", "Hilfetelefon 116 016"),
+        "FR": Help("France", "112", "3114", "Violences Femmes Info 3919"),
         "ES": Help("Spain", "112", "024", "016"),
         "NL": Help("Netherlands", "112", "113 or 0800 0113", "Veilig Thuis 0800 2000"),
-        "IN": Help("India", "112", "Tele-MANAS 14416", "181"),
+        "IN": Help("India", "112", "Tele-MANAS 14416", "Women Helpline 181"),
         "AU": Help("Australia", "000", "Lifeline 13 11 14", "1800RESPECT 1800 737 732"),
-        "NZ": Help("New Zealand", "111", "call or text 1737", "0800 733 843"),
+        "NZ": Help("New Zealand", "111", "call or text 1737", "Women's Refuge 0800 733 843"),
     }
 )
 """ISO 3166 country code → help. Elsewhere: the local emergency number, or findahelpline.com.
 
-Written from common knowledge in 2026; nobody here called them: whoever serves others checks first.
+Compared in November 2026 with what public pages say: those of the helplines or of public bodies for
+FR, NL, the Spanish 024 and the American 1-800-799-7233, news for the Canadian 988 and the Spanish
+016, lists of others for the rest. Nobody here called them: whoever serves others checks first. The
+lines for abuse of IE, FR, ES, IN and NZ, and the German 116 016, are for women above all.
 """
 
 ELSEWHERE: Final = "findahelpline.com"
