@@ -99,7 +99,7 @@ class Phrase:
             InputError: If its brackets do not match, a class is unknown, or every word of it may
                 be left out.
         """
-        text = " ".join(text.split())
+        text = re.sub(r"\s*\|\s*", "|", " ".join(text.split()))
         parts = [_part(each, classes) for each in text.split(" & ")]
         needs = _rarest([part.needs for part in parts])
         if needs is None:

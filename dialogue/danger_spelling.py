@@ -42,6 +42,7 @@ def spell_out(text: str) -> str:
     plain = unicodedata.normalize("NFKC", text).replace("’", "'").lower()
     plain = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
     plain = re.sub(r"([a-z])\1{2,}", r"\1", plain).replace("-", " ")
+    plain = re.sub(r"\b(?:[a-z][ ./]){3,}[a-z]\b", lambda word: re.sub(r"\W", "", word[0]), plain)
     plain = re.sub(r"[a-z0-9*@$'][a-z0-9*@$'!]*(?<!!)", lambda word: _spelt(word[0]), plain)
     plain = _HESITATION.sub("", plain)
     plain = re.sub(r"\b(want|going|need|have|wish|try|trying) too\b", r"\1 to", plain)

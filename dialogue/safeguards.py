@@ -139,6 +139,7 @@ class Guarded:
     def __init__(self, model: DialogueModel, region: str | None = None) -> None:
         if region is not None and region not in HELP:
             raise InputError(f"Expected a region out of {', '.join(HELP)}, got {region!r}.")
+        find_danger("")  # reads the table now, not at the first words
         self.model = model
         self._region = region
 

@@ -8,11 +8,11 @@ written later in other words, and 95 of 95 (no alarm in 43 ordinary ones) on the
 fifth; but who wrote the fifth then wrote the rules anew, knowing what they had in mind, and two of
 the 95 stood in earlier parts. Before that the rules caught 50 of them.
 
-What strangers say is caught less surely. Four sets out of other people's published tests of such
+What strangers say is caught less surely. Five sets out of other people's published tests of such
 checks, picked for their variety and left out here because they are others' words, were each scored
-once before the rules knew them: 80 of 118, 67 of 102, 74 of 113 and 93 of 131, where the rules of
-before caught 58, 56, 58 and 61; no alarm in 116 ordinary lines. So of words unlike those below,
-about seven in ten are heard. The cases guard what was reached.
+once before the rules knew them: 80 of 118, 67 of 102, 74 of 113, 93 of 131 and 60 of 90 in danger,
+where the rules of before caught 58, 56, 58, 61 and 37; 3 alarms in 149 ordinary lines. So of words
+unlike those below, about two in three are heard. The cases guard what was reached.
 """
 
 import gzip
@@ -100,6 +100,7 @@ def test_danger_is_heard_however_it_is_said(said):
     ("text", "spelt"),
     [
         ("I, um, really want to die", "i, , want to die"),
+        ("thinking of s u i c i d e", "thinking of suicide"),
         ("I’m gona k1ll myslef", "i am going to kill myself"),
         ("i hav sucidal thougts", "i have suicidal thoughts"),
         ("I wanna dieeee", "i want to die"),
