@@ -134,10 +134,17 @@ class MomentSeen:
 
 @dataclass(frozen=True)
 class MediaDropped:
-    """Media that was thrown away since the last such event, because the machine is too slow."""
+    """Media that was thrown away since the last such event, because the machine is too slow.
+
+    Attributes:
+        frames: Camera pictures.
+        audio_s: Seconds of sound that was not read for its feeling.
+        speech_s: Seconds of sound that was not written down.
+    """
 
     frames: int = 0
     audio_s: float = 0.0
+    speech_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from integration.ear import Ear, Heard16k, Spoken, UtteranceOver
 from integration.events import Sound
-from integration.queues import Inbox
+from integration.queues import Bounds, Inbox
 from integration.scribe import Scribe
-from integration.transcription import Transcriber
+from integration.transcription import SAMPLE_RATE_HZ, Transcriber
 from integration.turn_taking import Action, Agent, TurnDropped, TurnEnded, Words
 
 __all__ = ["Listener", "Microphone"]
@@ -29,11 +29,14 @@ class Listener(Protocol):
     def act(self, action: Action) -> None:
         """Do what turn-taking asks for."""
 
-    def take_turn(self, turn: TurnEnded, text: Future[str]) -> None:
-        """Take a turn; its words come soon."""
+    def take_turn(self, turn: TurnEnded, text: Future[str]) -> bool:
+        """Take a turn, whose words come soon, or say that it is not taken."""
 
     def show_words(self, text: str) -> None:
         """Show the words of the turn under way; nothing where there is none."""
+
+    def lose(self, speech_s: float) -> None:
+        """Count speech that is not written down, in seconds."""
 
     def complain(self, error: Exception) -> None:
         """Say that listening failed and was started anew."""
@@ -46,20 +49,25 @@ class Microphone:
         inbox: Where sound waits; somebody else puts it there and closes it.
         transcriber: Writes down speech.
         listener: Is told what comes of it.
+        bounds: How much speech may wait to be written down.
     """
 
-    def __init__(self, inbox: Inbox, transcriber: Transcriber, listener: Listener) -> None:
+    def __init__(
+        self, inbox: Inbox, transcriber: Transcriber, listener: Listener, bounds: Bounds
+    ) -> None:
         self._inbox = inbox
         self._listener = listener
         self._lock = threading.Lock()  # of the ear, and of what is told to the listener
         self._ear = Ear()
         self._rough = transcriber.rough
-        self._scribe = Scribe(transcriber, self._take_words)
+        self._scribe = Scribe(transcriber, self._take_words, bounds.speech_s)
 
     def listen(self) -> None:
         """Listen until the inbox is closed."""
         while (batch := self._inbox.take()) is not None:
             try:
+                if batch.dropped_audio_s:
+                    self._listener.lose(batch.dropped_audio_s)
                 for sound in batch.media:
                     if isinstance(sound, Sound):
                         self._hear(sound, batch.epoch)
@@ -81,6 +89,7 @@ class Microphone:
                 self._follow(action)
             self._drop_words()
             if forget:
+                self._scribe.forget()
                 self._ear = Ear()
 
     def _hear(self, sound: Sound, epoch: int) -> None:
@@ -96,6 +105,8 @@ class Microphone:
         with self._lock:
             if turn != self._scribe.turn:
                 return  # dropped meanwhile
+            # what the ear has heard end since is not in these words
+            settled = settled and not self._scribe.is_behind
             self._listener.show_words(text)
             for action in self._ear.tell(Words(text, settled, sure=not self._rough)):
                 self._follow(action)
@@ -103,15 +114,23 @@ class Microphone:
     def _follow(self, heard: Heard16k) -> None:
         match heard:
             case Spoken():
-                self._scribe.push(heard.samples)
+                if not self._scribe.push(heard.samples):
+                    self._listener.lose(len(heard.samples) / SAMPLE_RATE_HZ)
             case UtteranceOver():
                 self._scribe.end_utterance(kept=heard.kept)
             case TurnEnded():
-                self._listener.take_turn(heard, self._scribe.end_turn())
+                self._end_turn(heard)
             case TurnDropped():
                 self._drop_words()
             case _:
                 self._listener.act(heard)
+
+    def _end_turn(self, turn: TurnEnded) -> None:
+        text: Future[str] = Future()
+        if self._listener.take_turn(turn, text):
+            self._scribe.end_turn(text)
+        else:
+            self._drop_words()
 
     def _drop_words(self) -> None:
         self._scribe.drop_turn()

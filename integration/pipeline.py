@@ -338,7 +338,9 @@ class Pipeline:
                 return
             self._happen(Readied())
             parts = loaded.result()
-            self._microphone = Microphone(self._sounds, parts.transcriber, _Listener(self))
+            self._microphone = Microphone(
+                self._sounds, parts.transcriber, _Listener(self), self._bounds
+            )
             work: dict[str, Callable[[], None]] = {
                 "listen": self._microphone.listen,
                 "write": self._microphone.write,
@@ -406,12 +408,13 @@ class Pipeline:
 
     # -- the listening thread ---------------------------------------------------------------------
 
-    def _take_turn(self, turn: TurnEnded, text: Future[str]) -> None:
+    def _take_turn(self, turn: TurnEnded, text: Future[str]) -> bool:
         with self._lock:
             opened = TurnOpened(self._session.next_turn, "voice", pause_s=turn.pause_s)
             number = self._open(opened)
             if number is not None:
                 self._enqueue(_Job(number, self._clock.now(), text, turn))
+            return number is not None
 
     # -- the perceiving thread --------------------------------------------------------------------
 
@@ -600,8 +603,11 @@ class _Listener:
             case Interrupt():
                 self._pipeline.stop()
 
-    def take_turn(self, turn: TurnEnded, text: Future[str]) -> None:
-        self._pipeline._take_turn(turn, text)
+    def take_turn(self, turn: TurnEnded, text: Future[str]) -> bool:
+        return self._pipeline._take_turn(turn, text)
+
+    def lose(self, speech_s: float) -> None:
+        self._pipeline._happen(MediaDropped(speech_s=speech_s))
 
     def complain(self, error: Exception) -> None:
         sentence = _sentence("Listening failed and was started anew", error)

@@ -19,15 +19,17 @@ class Bounds:
     Attributes:
         frames: Camera pictures; the oldest makes room for the newest.
         audio_s: Seconds of sound; the oldest makes room for the newest.
+        speech_s: Seconds of speech to be written down; a turn that finds no room breaks off.
         turns: Turns without an answer yet; a further one is refused.
     """
 
     frames: int = 8
     audio_s: float = 30.0
+    speech_s: float = 60.0
     turns: int = 8
 
     def __post_init__(self) -> None:
-        if min(self.frames, self.audio_s, self.turns) <= 0:
+        if min(vars(self).values()) <= 0:
             raise IntegrationError(f"Expected positive bounds, got {self}.")
 
 

@@ -112,7 +112,8 @@ class Session:
         next_turn: Id of the next turn.
         notice: One sentence that belongs to no turn, or None.
         dropped_frames: Frames thrown away because the machine was too slow.
-        dropped_audio_s: Seconds of sound thrown away for the same reason.
+        dropped_audio_s: Seconds of sound that was not read for its feeling, for the same reason.
+        dropped_speech_s: Seconds of sound that was not written down, for the same reason.
         hearing: Words of the turn under way, as far as they are recognised; empty without any.
         ducked: Whether the agent's voice is down, because the person's is heard.
         agent_speaking: Whether the browser speaks an answer aloud.
@@ -130,6 +131,7 @@ class Session:
     notice: str | None = None
     dropped_frames: int = 0
     dropped_audio_s: float = 0.0
+    dropped_speech_s: float = 0.0
     hearing: str = field(default="", repr=False)
     ducked: bool = False
     agent_speaking: bool = False
@@ -212,6 +214,7 @@ def _media_dropped(session: Session, event: MediaDropped) -> Session:
         session,
         dropped_frames=session.dropped_frames + event.frames,
         dropped_audio_s=session.dropped_audio_s + event.audio_s,
+        dropped_speech_s=session.dropped_speech_s + event.speech_s,
     )
 
 

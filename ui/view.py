@@ -212,7 +212,9 @@ def _dropped(session: Session) -> str:
         lost.append(f"{session.dropped_frames} pictures")
     if session.dropped_audio_s:
         lost.append(f"{session.dropped_audio_s:.1f} s of sound")
-    return f' <span class="lost">· skipped {" and ".join(lost)}</span>' if lost else ""
+    if session.dropped_speech_s:
+        lost.append(f"the words of {session.dropped_speech_s:.1f} s")
+    return f' <span class="lost">· skipped {listed(lost)}</span>' if lost else ""
 
 
 def _switches(session: Session) -> str:

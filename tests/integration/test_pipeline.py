@@ -141,6 +141,60 @@ def test_frames_are_dropped_first_and_counted_while_the_recogniser_is_busy(model
     assert [time_s for time_s, _ in models.live.frames] == [0, 7, 8, 9, 10]
 
 
+def held(transcriber):
+    """Let a transcriber write nothing down until the second of these events is set."""
+    asked, gate, write = threading.Event(), threading.Event(), transcriber.transcribe
+
+    def transcribe(samples):
+        asked.set()
+        assert gate.wait(PATIENCE_S)
+        return write(samples)
+
+    transcriber.transcribe = transcribe
+    return asked, gate
+
+
+def push_in_pieces(pipeline, sound, start_s=0.0):
+    for at in range(0, len(sound), 640):
+        pipeline.push_audio(start_s + at / 16000, sound[at : at + 640], 16000)
+
+
+def test_speech_that_finds_no_room_is_counted_and_its_turn_breaks_off(
+    models, begin, clock, spoken, buzz, hush
+):
+    models.transcriber.texts = ["my dog", "ran away"]
+    asked, gate = held(models.transcriber)
+    pipeline = begin(models.parts(), bounds=Bounds(speech_s=3.0))
+    push_in_pieces(pipeline, spoken)
+    assert asked.wait(PATIENCE_S)
+    push_in_pieces(pipeline, np.concatenate([buzz(5.0), hush(1.5)]), start_s=4.0)
+    session = pipeline.wait(lambda s: len(s.turns) == 2)
+    assert session.dropped_speech_s == pytest.approx(2.8)
+    assert session.dropped_audio_s == 0.0  # how it sounded is read all the same
+    clock.time_s += 7.0
+    gate.set()
+    session = pipeline.wait(is_over(1))
+    assert [turn.text for turn in session.turns] == ["my dog", "ran away …"]
+    assert session.turns[0].heard_after_s == 7.0
+
+
+def test_forgetting_does_not_wait_for_a_slow_transcriber(models, begin, spoken):
+    models.transcriber.texts = ["a secret"]
+    asked, gate = held(models.transcriber)
+    pipeline = begin(models.parts())
+    pipeline.push_audio(0.0, spoken, 16000)
+    assert asked.wait(PATIENCE_S)
+    pipeline.push_audio(4.0, spoken, 16000)
+    pipeline.wait(lambda s: len(s.turns) == 2)
+    pipeline.forget()
+    pipeline.say("hello")
+    assert pipeline.wait(is_over()).turns[0].text == "hello"  # though the first is still at work
+    gate.set()
+    pipeline.close()
+    assert pipeline.join()
+    assert len(models.transcriber.heard) == 1  # the second is not written down
+
+
 def test_the_answer_streams_and_the_wait_for_it_is_measured(models, begin, clock):
     models.responder.gate = threading.Event()
     pipeline = begin(models.parts())

@@ -125,8 +125,9 @@ def test_no_turn_waits_for_models_that_failed_to_load():
 
 
 def test_what_is_dropped_adds_up():
-    session = after(*BEGUN, MediaDropped(2, 0.5), MediaDropped(1, 0.25))
-    assert (session.dropped_frames, session.dropped_audio_s) == (3, 0.75)
+    session = after(*BEGUN, MediaDropped(2, 0.5), MediaDropped(1, 0.25), MediaDropped(speech_s=1.5))
+    dropped = (session.dropped_frames, session.dropped_audio_s, session.dropped_speech_s)
+    assert dropped == (3, 0.75, 1.5)
 
 
 def test_forgetting_deletes_all_but_the_persons_own_choices(make_moment):

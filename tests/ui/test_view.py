@@ -200,6 +200,9 @@ def test_what_was_skipped_is_counted_in_sight(talking):
     session = dataclasses.replace(talking, dropped_frames=7, dropped_audio_s=1.25)
     words = text_of(view.render(session).fragments["status"])
     assert words == "Ready · skipped 7 pictures and 1.2 s of sound"
+    session = dataclasses.replace(session, dropped_speech_s=3.0)
+    words = text_of(view.render(session).fragments["status"])
+    assert words.endswith("skipped 7 pictures, 1.2 s of sound and the words of 3.0 s")
 
 
 def test_before_the_first_turn_the_page_says_how_to_begin():
