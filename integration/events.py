@@ -16,6 +16,7 @@ from dialogue.affect import UserAffect
 from emotion.errors import InputError
 from emotion.estimate import EmotionEstimate, Moment, Reading
 from emotion.labels import EMOTIONS, Emotion
+from integration.lessons import Lesson
 
 if TYPE_CHECKING:
     from integration.evidence import Evidence
@@ -235,10 +236,17 @@ class Heard:
 
 @dataclass(frozen=True)
 class ReplyStarted:
-    """The model begins to answer a turn, told of this affect; an earlier answer is replaced."""
+    """The model begins to answer a turn; an earlier answer is replaced.
+
+    Attributes:
+        turn: Its id.
+        affect: What the model is told of how the person seems to feel.
+        lessons: What the person's corrections taught until now, which that goes by.
+    """
 
     turn: int
     affect: UserAffect | None = field(default=None, repr=False)
+    lessons: tuple[Lesson, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -56,12 +56,11 @@ from integration.events import (
     TurnOpened,
 )
 from integration.evidence import Evidence, gather
-from integration.lessons import Lesson
 from integration.microphone import Microphone
 from integration.queues import Batch, Bounds, Inbox, Typed
-from integration.session import Session, Turn, advance
+from integration.session import Session, Turn, advance, lessons_of
 from integration.transcription import Transcriber
-from integration.translation import joined, permitted, prevailing, to_affect
+from integration.translation import joined, permitted, to_affect
 from integration.turn_taking import Action, Agent, Duck, Interrupt, TurnEnded, Unduck
 
 __all__ = ["LiveEmotion", "Parts", "Pipeline", "Recognizer", "Responder", "messages_of"]
@@ -503,15 +502,16 @@ class Pipeline:
         turn = session.turn(job.turn)
         if turn is None or self._is_outdated(job):
             return
+        lessons = lessons_of(session, turn.id)
         affect = to_affect(
             turn.estimate,
             words=turn.words,
             camera=session.camera,
             microphone=session.microphone,
             correction=turn.correction,
-            lessons=lessons_of(session, turn.id),
+            lessons=lessons,
         )
-        self._happen(ReplyStarted(job.turn, affect))
+        self._happen(ReplyStarted(job.turn, affect, lessons))
         self._reply(parts, job, messages_of(self._session, turn.id))
 
     def _is_outdated(self, job: _Job) -> bool:
@@ -616,16 +616,6 @@ class _Listener:
     def show_words(self, text: str) -> None:
         if text != self._pipeline.session.hearing:
             self._pipeline._happen(Hearing(text))
-
-
-def lessons_of(session: Session, turn_id: int) -> list[Lesson]:
-    """Return what the person's corrections of the turns before one teach."""
-    lessons = []
-    for turn in session.turns:
-        read = prevailing(turn.estimate, turn.words)
-        if turn.id < turn_id and turn.correction is not None and read is not None:
-            lessons.append(Lesson(read.probabilities, turn.correction))
-    return lessons
 
 
 def messages_of(session: Session, turn_id: int) -> list[Message]:

@@ -36,12 +36,14 @@ from integration.events import (
     TurnFailed,
     TurnOpened,
 )
+from integration.lessons import Lesson, adapted
 from integration.speech import Speech, delivery_for, sentences_of
+from integration.translation import prevailing
 
 if TYPE_CHECKING:
     from integration.evidence import Evidence
 
-__all__ = ["RULES", "Readiness", "Session", "Status", "Turn", "advance"]
+__all__ = ["RULES", "Readiness", "Session", "Status", "Turn", "advance", "lessons_of"]
 
 Readiness = Literal["warming up", "ready", "failed"]
 """Where the models are."""
@@ -66,6 +68,7 @@ class Turn:
         text: The words; None until they are made out.
         estimate: Face and voice, or None where neither was there.
         words: The words' own reading, or None.
+        lessons: What the person's earlier corrections taught until it was answered.
         correction: What the person says they felt, or None.
         reply: The answer as far as it has come.
         status: Where the turn is.
@@ -85,6 +88,7 @@ class Turn:
     text: str | None = field(default=None, repr=False)
     estimate: EmotionEstimate | None = field(default=None, repr=False)
     words: Reading | None = field(default=None, repr=False)
+    lessons: tuple[Lesson, ...] = field(default=(), repr=False)
     correction: Emotion | None = field(default=None, repr=False)
     affect: UserAffect | None = field(default=None, repr=False)
     reply: str = field(default="", repr=False)
@@ -96,6 +100,11 @@ class Turn:
     edited: bool = False
     answer: int = 0
     evidence: Evidence | None = field(default=None, repr=False)
+
+    @property
+    def seems(self) -> EmotionEstimate | None:
+        """How the person seems to feel: what an answer goes by where they do not say it."""
+        return adapted(prevailing(self.estimate, self.words), self.lessons)
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,16 @@ class Session:
     def turn(self, turn_id: int) -> Turn | None:
         """Return the turn of this id, or None where it is unknown or forgotten."""
         return next((turn for turn in self.turns if turn.id == turn_id), None)
+
+
+def lessons_of(session: Session, turn_id: int) -> tuple[Lesson, ...]:
+    """Return what the person's corrections of the turns before one teach."""
+    lessons = []
+    for turn in session.turns:
+        read = prevailing(turn.estimate, turn.words)
+        if turn.id < turn_id and turn.correction is not None and read is not None:
+            lessons.append(Lesson(read.probabilities, turn.correction))
+    return tuple(lessons)
 
 
 def advance(session: Session, event: Event) -> Session:
@@ -232,6 +251,7 @@ def _turn_opened(session: Session, event: TurnOpened) -> Session:
         text=event.text,
         estimate=event.estimate,
         pause_s=event.pause_s,
+        lessons=lessons_of(session, event.turn),
     )
     notice = None
     if session.readiness == "failed":
@@ -276,8 +296,9 @@ def _heard(session: Session, event: Heard) -> Session:
 def _reply_started(session: Session, event: ReplyStarted) -> Session:
     if session.turn(event.turn) is None:
         return session
-    begun: dict[str, Any] = {"status": "answering", "affect": event.affect}
-    begun |= {"reply": "", "failure": None, "waited_s": None, "answer": session.answers + 1}
+    begun: dict[str, Any] = {"status": "answering", "answer": session.answers + 1}
+    begun |= {"affect": event.affect, "lessons": event.lessons}
+    begun |= {"reply": "", "failure": None, "waited_s": None}
     session = replace(session, answers=session.answers + 1, hushed_turn=None)
     return _change_turn(session, event.turn, **begun)
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from emotion.estimate import Reading
 from integration.session import Session, Turn
-from integration.translation import prevailing
 from ui.texts import EMOTION_NAMES, UNCLEAR, percent
 
 __all__ = ["FORMS", "Form", "as_json", "as_text"]
@@ -40,7 +39,7 @@ class Form:
 def as_json(session: Session) -> str:
     """Write a talk with every number, times in seconds.
 
-    Estimates have the keys of `EmotionEstimate.to_dict`.
+    Estimates have the keys of `EmotionEstimate.to_dict`; `seems` is what an answer goes by.
     """
     talk = {"format": FORMAT, "note": CAUTION, "turns": [_turn(turn) for turn in session.turns]}
     return json.dumps(talk, ensure_ascii=False, indent=1)
@@ -54,6 +53,11 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "edited": turn.edited,
         "estimate": turn.estimate and turn.estimate.to_dict(),
         "words": turn.words and _reading(turn.words),
+        "seems": turn.seems
+        and {
+            "label": turn.seems.label,
+            "probabilities": dict(turn.seems.probabilities),
+        },
         "correction": turn.correction,
         "reply": turn.reply.strip() or None,
         "status": turn.status,
@@ -88,7 +92,7 @@ def _paragraph(turn: Turn) -> str:
 def _felt(turn: Turn) -> list[str]:
     if turn.correction is not None:
         return [f"(You felt: {EMOTION_NAMES[turn.correction].lower()})"]
-    whole = prevailing(turn.estimate, turn.words)
+    whole = turn.seems
     if whole is None:
         return []
     if whole.label is None:

@@ -26,6 +26,7 @@ __all__ = [
     "FULL",
     "GREETING",
     "GREETING_TYPED",
+    "LEARNT",
     "LOST",
     "MIXED",
     "NOT_SO",
@@ -110,6 +111,7 @@ UNSURE: Final = "not sure enough to say"
 AGREE: Final = "Face and voice say the same"
 MIXED: Final = "The words say something else, so the answer takes neither for granted"
 DIFFER: Final = "Face and voice differ"
+LEARNT: Final = "What you said of earlier turns counts here"
 NOT_SO: Final = "That is not how I feel"
 WHY: Final = "Why this guess"
 ONE_PICTURE: Final = "Only one picture of your face was there to look at."

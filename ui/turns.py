@@ -20,8 +20,10 @@ from ui.texts import (
     DIFFER,
     EDIT,
     EMOTION_NAMES,
+    LEARNT,
     MIXED,
     NOT_SO,
+    UNCLEAR,
     UNHEARD,
     UNSURE,
     WHY,
@@ -69,7 +71,7 @@ def _edit(turn: Turn) -> str:
 
 
 def _felt(turn: Turn, newest: bool) -> str:
-    whole = prevailing(turn.estimate, turn.words)
+    whole = turn.seems
     if whole is None and turn.correction is None:
         return ""
     body = f"{_whole(whole)}{_apart(turn)}{_agreement(turn)}{_why(turn)}{_correction(turn)}"
@@ -126,7 +128,20 @@ def _agreement(turn: Turn) -> str:
         lines.append(f"{AGREE if same else DIFFER} {apart}")
     if turn.affect is not None and turn.affect.contradicted_by_words:
         lines.append(MIXED)
+    if turn.correction is None and turn.lessons:
+        lines += _learnt(prevailing(turn.estimate, turn.words), turn.seems)
     return "".join(f'<p class="agreement">{line}</p>' for line in lines)
+
+
+def _learnt(read: EmotionEstimate | None, seems: EmotionEstimate | None) -> list[str]:
+    before, after = (_told(estimate) for estimate in (read, seems))
+    return [] if before == after else [f"{LEARNT} <span>(without them: {before})</span>"]
+
+
+def _told(estimate: EmotionEstimate | None) -> str:
+    if estimate is None or estimate.label is None:
+        return UNCLEAR.lower()
+    return f"{EMOTION_NAMES[estimate.label].lower()} {percent(estimate.confidence)}"
 
 
 def _why(turn: Turn) -> str:
@@ -169,7 +184,7 @@ def _replied(turn: Turn) -> str:
 
 def mark_of(turn: Turn) -> Mark:
     """Say where a turn lies on the time line, and what is told of it there."""
-    whole = prevailing(turn.estimate, turn.words)
+    whole = turn.seems
     words = shorten(turn.text or "…", MARKED_WORDS, placeholder=" …")
     if turn.correction is not None:
         valence, _ = place({turn.correction: 1.0})

@@ -584,7 +584,9 @@ def test_corrections_count_for_the_rest_of_the_talk(models, begin, make_estimate
     pipeline.say("and now")
     session = pipeline.wait(is_over(5))
     assert session.turns[5].estimate.label == "happy"
-    assert session.turns[5].affect.label == "sad"
+    assert session.turns[5].affect.label == session.turns[5].seems.label == "sad"
+    pipeline.correct(0, "fear")  # what an earlier answer went by stays as it was
+    assert pipeline.session.turns[5].seems == session.turns[5].seems
     models.recognizer.lives = [fakes["FakeLive"](face=make_estimate("happy"))]
     pipeline.forget()
     pipeline.say("who are you")

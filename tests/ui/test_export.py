@@ -34,6 +34,7 @@ def test_json_holds_every_turn_with_its_numbers(talk):
     assert first["text"] == "my dog ran away – für immer"
     assert first["estimate"]["label"] == "sad"
     assert first["estimate"]["agreement"] == pytest.approx(talk.turns[0].estimate.agreement)
+    assert first["seems"] == {"label": "sad", "probabilities": first["estimate"]["probabilities"]}
     assert first["words"]["probabilities"]["sad"] == pytest.approx(0.8)
     assert (first["reply"], first["waited_s"]) == ("Oh no.", 0.25)
     assert (second["correction"], second["estimate"], second["status"]) == (

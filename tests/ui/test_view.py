@@ -7,6 +7,7 @@ import pytest
 from emotion.estimate import FaceSighting
 from emotion.labels import EMOTIONS
 from integration.evidence import Evidence, SeenFace
+from integration.lessons import Lesson, adapted
 from integration.session import Session, Turn
 from integration.translation import to_affect
 from ui import texts, view
@@ -261,6 +262,29 @@ def test_clear_words_head_a_turn_whose_face_shows_nothing(talking, make_estimate
     headline = text_of(turn.split("<summary>")[1].split("</summary>")[0])
     assert headline.startswith("Sad")
     assert headline.endswith("from words")
+
+
+def test_a_turn_shows_what_was_learnt_from_corrections(talking, make_estimate):
+    smile = make_estimate("happy")
+    lessons = (Lesson(smile.probabilities, "sad"),) * 6
+    changes = {"estimate": smile, "words": None, "lessons": lessons}
+    turn = shown_turn(talking, **changes)
+    headline = text_of(turn.split("<summary>")[1].split("</summary>")[0])
+    sure = texts.percent(adapted(smile, lessons).confidence).replace("\u202f", " ")
+    assert headline == f"Sad {sure} sure, from face"
+    assert f"{texts.LEARNT} (without them: happy 70 %)" in text_of(turn)
+    assert texts.LEARNT not in shown_turn(talking, **changes | {"correction": "sad"})
+    fear = make_estimate("fear", top=0.99)
+    other = (Lesson(smile.probabilities | {"happy": 1.0, "fear": 0.0}, "sad"),)
+    assert texts.LEARNT not in shown_turn(talking, estimate=fear, words=None, lessons=other)
+
+
+def test_the_time_line_shows_what_was_learnt_too(talking, make_estimate):
+    smile = make_estimate("happy")
+    lessons = (Lesson(smile.probabilities, "sad"),) * 6
+    turn = dataclasses.replace(talking.turns[0], estimate=smile, words=None, lessons=lessons)
+    (mark,) = view.render(dataclasses.replace(talking, turns=(turn,))).marks
+    assert mark.label == "sad"
 
 
 def test_the_first_screen_says_where_words_go_when_they_leave():
