@@ -61,7 +61,7 @@ from integration.queues import Batch, Bounds, Inbox, Typed
 from integration.session import Session, Turn, advance, lessons_of
 from integration.transcription import Transcriber
 from integration.translation import joined, permitted, to_affect
-from integration.turn_taking import Action, Agent, Duck, Interrupt, TurnEnded, Unduck
+from integration.turn_taking import Action, Agent, Duck, HeardItself, Interrupt, TurnEnded, Unduck
 
 __all__ = ["LiveEmotion", "Parts", "Pipeline", "Recognizer", "Responder", "messages_of"]
 
@@ -74,6 +74,11 @@ ESTIMATE_WAIT_S: Final = 1.5
 """A spoken turn is answered without its estimate where that takes longer than this."""
 
 ESTIMATES_KEPT: Final = 32
+
+OWN_VOICE: Final = (
+    "The microphone hears Attune's own voice. Headphones let you interrupt it by speaking; "
+    "“Stop the answer” always works."
+)
 
 
 class LiveEmotion(Protocol):
@@ -602,6 +607,8 @@ class _Listener:
                 self._pipeline._happen(Ducked(False))
             case Interrupt():
                 self._pipeline.stop()
+            case HeardItself():
+                self._pipeline._happen(Noticed(OWN_VOICE))
 
     def take_turn(self, turn: TurnEnded, text: Future[str]) -> bool:
         return self._pipeline._take_turn(turn, text)

@@ -9,8 +9,12 @@ the words break off in the middle ("and …", "um") it is a second longer.
 
 While the agent answers, an utterance is contested. It wins the turn, and the agent stops, after
 `interrupt_s` of speech or with a word that is no back-channel (Yngve 1970: 'mhm', 'yeah'); a
-back-channel alone is no turn, and the agent goes on. So is the agent's own voice, should the
-browser's echo cancellation let it through: words that it is just saying do not count.
+back-channel alone is no turn, and the agent goes on; however often it comes.
+
+Nor is the agent's own voice a turn, should the browser's echo cancellation let it through: words
+that it is just saying do not count. A voice is heard before its words are, so an agent may stop
+for itself once; from then on a voice alone does nothing while it speaks aloud, and words must show
+that somebody else speaks.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ __all__ = [
     "Agent",
     "Duck",
     "Floor",
+    "HeardItself",
     "Interrupt",
     "Reset",
     "Signal",
@@ -93,7 +98,7 @@ class TurnConfig:
         interrupt_s: This much speech while the agent answers takes the turn.
         unduck_s: After this much silence the agent's voice comes up again.
         cut_off_s: Who goes on so soon after the end of a turn, before it was answered, was cut off.
-        words_wait_s: How long a contested utterance waits for its words.
+        words_wait_s: How long an utterance that the words decide about waits for them.
         longest_turn_s: From here on the next pause of the detector ends the turn.
 
     Raises:
@@ -225,7 +230,12 @@ class Interrupt:
     """The agent stops speaking and writing; a ducked voice needs no coming up any more."""
 
 
-Action = TurnBegan | TurnEnded | TurnDropped | Duck | Unduck | Interrupt
+@dataclass(frozen=True)
+class HeardItself:
+    """For the first time what was heard was the agent's own voice."""
+
+
+Action = TurnBegan | TurnEnded | TurnDropped | Duck | Unduck | Interrupt | HeardItself
 
 
 # -- the state ------------------------------------------------------------------------------------
@@ -240,6 +250,7 @@ class _Turn:
     telling: frozenset[str] = field(default=frozenset(), repr=False)
     settled: bool = False
     longest_pause_s: float = 0.0
+    back_channels: int = 0  # first utterances that are known to be no more than that
     echo: str = field(default="", repr=False)
 
 
@@ -256,6 +267,7 @@ class Floor:
         silent_s: Silence at `time_s`.
         pauses_s: This person's newest pauses within turns.
         last_voice_s: Where the voice of the last turn ended, or None.
+        echoing: Whether the agent was heard out of its own loudspeaker.
     """
 
     config: TurnConfig = TurnConfig()
@@ -266,6 +278,7 @@ class Floor:
     silent_s: float = float("inf")
     pauses_s: tuple[float, ...] = ()
     last_voice_s: float | None = None
+    echoing: bool = False
 
 
 def step(floor: Floor, signal: Signal) -> tuple[Floor, tuple[Action, ...]]:
@@ -279,7 +292,8 @@ def step(floor: Floor, signal: Signal) -> tuple[Floor, tuple[Action, ...]]:
             return _agent(floor, signal)
         case Reset():
             dropped = (TurnDropped(),) if floor.turn else ()
-            raised, actions = _raise_voice(replace(floor, turn=None, last_voice_s=None))
+            silent = replace(floor, turn=None, last_voice_s=None, echoing=False)
+            raised, actions = _raise_voice(silent)
             return raised, (*dropped, *actions)
 
 
@@ -358,7 +372,8 @@ def _note_utterance(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ..
 
 def _duck(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
     won = floor.turn is not None and floor.turn.claim == "won"
-    if floor.agent.busy and voice.stirring and not floor.ducked and not won:
+    heard = voice.stirring and not (floor.echoing and floor.agent.saying)
+    if floor.agent.busy and heard and not floor.ducked and not won:
         return replace(floor, ducked=True), (Duck(),)
     if floor.ducked and (not floor.agent.busy or voice.silent_s >= floor.config.unduck_s):
         return _raise_voice(floor)
@@ -373,12 +388,19 @@ def _win_by_speech(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...
     turn = floor.turn
     if turn is None or turn.claim != "contested":
         return floor, ()
-    spoken_s = sum(end_s - start_s - 2 * _PADDING_S for start_s, end_s in turn.utterances)
+    told = turn.utterances[turn.back_channels :]
+    spoken_s = sum(end_s - start_s - 2 * _PADDING_S for start_s, end_s in told)
     if voice.since_s is not None:
         spoken_s += voice.time_s - voice.silent_s - voice.since_s - _PADDING_S
-    if spoken_s < floor.config.interrupt_s or _echoes(turn.text, floor.agent.saying):
+    if spoken_s < floor.config.interrupt_s or _may_be_itself(floor, turn.text):
         return floor, ()
     return _win(floor, turn)
+
+
+def _may_be_itself(floor: Floor, text: str) -> bool:
+    saying = floor.agent.saying
+    unknown = floor.echoing and bool(saying) and len(_WORD.findall(text)) < _ECHO_WORDS
+    return unknown or _echoes(text, saying)
 
 
 def _win(floor: Floor, turn: _Turn) -> tuple[Floor, tuple[Action, ...]]:
@@ -394,9 +416,15 @@ def _words(floor: Floor, words: Words) -> tuple[Floor, tuple[Action, ...]]:
     telling = _telling(words.text, floor.agent.saying)
     # a recogniser often takes a first guess back: a word counts once it was said twice
     sure = telling if words.settled else telling & floor.turn.telling if words.sure else ()
+    # of its own words too some are written down as others
+    itself = (words.settled or floor.echoing) and _echoes(words.text, floor.agent.saying)
     turn = replace(floor.turn, text=words.text, telling=telling, settled=words.settled)
+    if words.settled:
+        known = len(turn.utterances) if words.text and not telling else 0
+        turn = replace(turn, back_channels=known)
     heard = replace(floor, turn=turn)
-    return _win(heard, turn) if sure and turn.claim == "contested" else (heard, ())
+    wins = sure and not itself and turn.claim == "contested"
+    return _win(heard, turn) if wins else (heard, ())
 
 
 def _telling(text: str, echo: str) -> frozenset[str]:
@@ -413,10 +441,12 @@ def _echoes(text: str, saying: str) -> bool:
 
 
 def _agent(floor: Floor, agent: Agent) -> tuple[Floor, tuple[Action, ...]]:
-    changed = replace(floor, agent=agent)
+    turn = floor.turn
+    if turn is not None and turn.echo and agent.saying:
+        turn = replace(turn, echo=agent.saying)  # as far as it has come
+    changed = replace(floor, agent=agent, turn=turn)
     if agent.busy:
         return changed, ()
-    turn = floor.turn
     if turn is not None and turn.claim == "contested" and floor.silent_s < _SHORTEST_PAUSE_S:
         # whoever still speaks when the agent has ended answers it
         changed = replace(changed, turn=replace(turn, claim="free"))
@@ -431,7 +461,7 @@ def _end(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
     long = voice.time_s - turn.start_s >= floor.config.longest_turn_s
     if voice.silent_s < pause_s and not (long and turn.utterances):
         return floor, ()
-    if turn.utterances and turn.claim == "contested":
+    if turn.utterances and (turn.claim == "contested" or turn.echo):
         waited = voice.silent_s >= pause_s + floor.config.words_wait_s
         if not (turn.settled or waited):
             return floor, ()
@@ -439,7 +469,9 @@ def _end(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
     heard_itself = _echoes(turn.text, turn.echo)
     if not turn.utterances or turn.claim == "contested" or heard_itself:
         raised, actions = _raise_voice(closed)
-        return raised, (TurnDropped(), *actions)
+        new = (HeardItself(),) if heard_itself and not floor.echoing else ()
+        echoing = floor.echoing or heard_itself
+        return replace(raised, echoing=echoing), (TurnDropped(), *actions, *new)
     end_s = turn.utterances[-1][1]
     ended = TurnEnded(turn.start_s, end_s, turn.utterances, min(voice.silent_s, 60.0))
     return replace(closed, last_voice_s=voice.time_s - voice.silent_s), (ended,)

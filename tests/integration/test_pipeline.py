@@ -525,6 +525,22 @@ def test_a_short_mhm_lets_the_answer_go_on(models, begin, buzz, hush):
     assert session.hushed_turn is None
 
 
+def test_an_agent_that_hears_itself_says_so_and_does_not_answer(models, begin, buzz, hush):
+    models.responder.pieces = ("I am sorry to hear that. ", "What happened?")
+    models.transcriber.texts = ["i am sorry to hear bat"]
+    models.responder.gate = threading.Event()
+    pipeline = begin(models.parts())
+    pipeline.say("my dog ran away")
+    pipeline.wait(lambda s: s.speech is not None and bool(s.speech.sentences))
+    pipeline.spoke(True)
+    push_in_pieces(pipeline, np.concatenate([hush(0.5), buzz(1.5), hush(1.0)]))
+    pipeline.wait(lambda s: bool(s.hearing))
+    push_in_pieces(pipeline, hush(0.2), start_s=3.0)
+    session = pipeline.wait(lambda s: s.notice is not None)
+    assert "own voice" in session.notice
+    assert len(session.turns) == 1
+
+
 def test_who_stops_an_answer_hushes_it(models, begin):
     pipeline = begin(models.parts())
     begin_answer(models, pipeline)

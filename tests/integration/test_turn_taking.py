@@ -15,6 +15,7 @@ from integration.turn_taking import (
     Agent,
     Duck,
     Floor,
+    HeardItself,
     Interrupt,
     Reset,
     TurnBegan,
@@ -260,7 +261,113 @@ def test_an_agent_that_was_interrupted_by_itself_does_not_answer_itself():
     talk.tell(FREE)
     talk.tell(Words("i am sorry to hear bat", settled=True))
     talk.pause(3.0)
-    assert talk.kinds() == [TurnBegan, Duck, Interrupt, TurnDropped]
+    assert talk.kinds() == [TurnBegan, Duck, Interrupt, TurnDropped, HeardItself]
+
+
+SAYING = "I am sorry to hear that. What happened to your dog?"
+
+
+def hearing_itself():
+    """A talk in which the agent has once stopped for its own voice, and speaks again."""
+    talk = Talk()
+    talk.tell(Agent(busy=True, saying=SAYING))
+    talk.speak(1.5)
+    talk.tell(FREE)
+    talk.tell(Words("i am sorry to hear bat", settled=True))
+    talk.pause(3.0)
+    talk.done.clear()
+    talk.tell(Agent(busy=True, saying=SAYING))
+    return talk
+
+
+def test_an_agent_that_has_heard_itself_does_not_stop_again():
+    talk = hearing_itself()
+    for _ in range(2):
+        talk.speak(1.2, "i", "i am")
+        talk.pause(0.3)
+        talk.speak(2.0, "i am story", "i am story to hear that")
+        talk.pause(0.7)
+        talk.tell(Words("i am story to hear that what", settled=True))
+        talk.pause(2.0)
+    assert talk.kinds() == [TurnBegan, TurnDropped] * 2
+
+
+def test_who_speaks_over_an_agent_that_hears_itself_takes_the_turn():
+    talk = hearing_itself()
+    talk.speak(0.6, "no")
+    talk.speak(0.6, "no please let me finish")
+    talk.frames(FRAME_S, True)
+    assert talk.kinds() == [TurnBegan, Interrupt]
+    rough = hearing_itself()
+    rough.speak(1.0)
+    rough.pause(0.7)
+    rough.tell(Words("stop", settled=True, sure=False))
+    assert Interrupt in rough.kinds()
+
+
+def test_before_it_speaks_an_agent_that_hears_itself_is_ducked_and_interrupted_as_ever():
+    talk = hearing_itself()
+    talk.tell(BUSY)
+    talk.speak(1.0)
+    assert talk.kinds() == [TurnBegan, Duck, Interrupt]
+
+
+def test_who_speaks_on_after_an_agent_that_spoke_aloud_is_told_from_it_by_words():
+    for words, turns in (("i am sorry to hear bat", 0), ("my cat is ill too", 1)):
+        talk = Talk()
+        talk.tell(Agent(busy=True, saying=SAYING))
+        talk.speak(0.5)
+        talk.tell(FREE)
+        talk.speak(0.5)
+        talk.pause(1.5)
+        assert talk.turns() == []
+        talk.tell(Words(words, settled=True))
+        talk.pause(0.1)
+        assert len(talk.turns()) == turns
+
+
+def test_a_microphone_switched_on_again_may_be_another_one():
+    talk = hearing_itself()
+    talk.tell(Reset())
+    talk.speak(1.0)
+    assert talk.kinds() == [TurnBegan, Duck, Interrupt]
+
+
+def test_an_echo_that_was_written_down_wrongly_is_still_one():
+    talk = Talk()
+    talk.tell(Agent(busy=True, saying=SAYING))
+    talk.speak(0.5)
+    talk.pause(0.7)
+    talk.tell(Words("i am sorry bat", settled=True, sure=False))
+    talk.pause(2.0)
+    assert Interrupt not in talk.kinds()
+    assert talk.kinds()[-1] is HeardItself
+
+
+def test_what_the_agent_goes_on_to_say_is_its_own_too():
+    talk = Talk()
+    talk.tell(Agent(busy=True, saying="I am sorry."))
+    talk.speak(0.5)
+    talk.tell(Agent(busy=True, saying=SAYING))
+    talk.speak(1.0, "what happened to", "what happened to your dog")
+    talk.tell(FREE)
+    talk.tell(Words("what happened to your dog", settled=True))
+    talk.pause(2.0)
+    assert talk.turns() == []
+
+
+def test_one_mhm_after_another_lets_the_agent_go_on():
+    talk = Talk()
+    talk.tell(BUSY)
+    said = ""
+    for word in ("mhm", "yeah", "I see", "okay", "right"):
+        said = f"{said} {word}".strip()
+        talk.speak(0.3)
+        talk.pause(0.62)
+        talk.tell(Words(said, settled=True))
+    assert Interrupt not in talk.kinds()
+    talk.speak(0.72)
+    assert Interrupt in talk.kinds()
 
 
 def test_yes_answers_a_silent_agent_and_not_a_speaking_one():
@@ -440,6 +547,25 @@ def test_whatever_is_said_while_the_agent_is_silent_becomes_a_turn(plan):
     assert TurnDropped not in talk.kinds()
     spoke = any(kind == "speak" for kind, *_ in plan)
     assert bool(talk.turns()) == spoke
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(BACK_CHANNELS)), st.floats(0.1, 0.6), st.floats(0.62, 3)),
+        max_size=8,
+    ),
+)
+def test_back_channels_alone_never_take_the_turn(said):
+    talk = Talk()
+    talk.tell(BUSY)
+    for word, speech_s, pause_s in said:
+        talk.speak(speech_s, word)
+        talk.pause(0.62)
+        talk.tell(Words(word, settled=True))
+        talk.pause(pause_s - 0.62)
+    talk.pause(3.0)
+    assert not {Interrupt, TurnEnded} & set(talk.kinds())
 
 
 @settings(max_examples=40, deadline=None)

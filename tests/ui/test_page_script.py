@@ -358,6 +358,22 @@ def test_a_lost_connection_is_said_and_why(script, code, words, remembered):
     assert (kept == "token-1") is remembered
 
 
+def test_the_microphone_is_asked_to_leave_the_pages_own_voice_out(script):
+    script.page.evaluate(
+        """() => {
+            window.asked = null;
+            navigator.mediaDevices.getUserMedia = async (wishes) => {
+                window.asked = wishes;
+                throw new DOMException("not here", "NotFoundError");
+            };
+        }"""
+    )
+    script.tell(devices={"camera": False, "microphone": True})
+    script.page.wait_for_function("window.asked !== null")
+    assert script.page.evaluate("asked.audio.echoCancellation") is True
+    script.page.wait_for_function("sent.some(({ problem }) => problem === 'missing')")
+
+
 def test_the_time_of_pictures_goes_on_where_no_sound_runs(script):
     clock = "async () => (await import('./attune/devices.js')).nowS()"
     first_s = script.page.evaluate(clock)
