@@ -262,6 +262,16 @@ class Pipeline:
         """Note that the browser began to speak an answer aloud, or ended."""
         self._happen(AgentSpoke(on))
 
+    def skip(self, frames: int) -> None:
+        """Note that a browser left pictures out, because the way here was too slow.
+
+        Raises:
+            IntegrationError: If that number is no count.
+        """
+        if frames < 1:
+            raise IntegrationError(f"Expected at least one picture to be skipped, got {frames}.")
+        self._happen(MediaDropped(frames))
+
     def stop(self) -> None:
         """Stop the answer that is being given, written and spoken."""
         with self._lock:

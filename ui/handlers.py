@@ -117,7 +117,7 @@ def take_media(pipeline: Pipeline, message: bytes, offset_s: float) -> None:
 
 
 def obey(pipeline: Pipeline, message: str) -> None:
-    """Do what the page's script says: `{"kind": "switch" | "correct" | "edit" | "spoke", …}`.
+    """Do what the page's script says: `{"kind": "switch" | "correct" | "edit" | …, …}`.
 
     Raises:
         IntegrationError: If the order is not understood.
@@ -137,9 +137,11 @@ def obey(pipeline: Pipeline, message: str) -> None:
                 _edit(pipeline, int(order["turn"]), order["text"])
             case "spoke":
                 pipeline.spoke(bool(order["on"]))
+            case "skipped":
+                pipeline.skip(int(order["frames"]))
             case kind:
                 raise IntegrationError(
-                    f"Expected an order to switch, correct, edit or speak, got {kind!r}."
+                    f"Expected an order to switch, correct, edit, speak or skip, got {kind!r}."
                 )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrationError("Expected an order this page knows, got another message.") from error

@@ -172,8 +172,11 @@ def percent(probability: float) -> str:
 
     >>> percent(0.634)
     '63\u202f%'
+    >>> percent(0.998)  # nothing that is guessed is certain
+    '>99\u202f%'
     """
-    return f"{100 * probability:.0f}\u202f%"  # a narrow no-break space keeps it on one line
+    number = ">99" if 0.995 <= probability < 1.0 else f"{100 * probability:.0f}"
+    return f"{number}\u202f%"  # a narrow no-break space keeps it on one line
 
 
 def seconds(time_s: float) -> str:

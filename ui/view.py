@@ -197,11 +197,11 @@ def talk() -> str:
 
 
 def _status(session: Session) -> str:
-    word = {
-        "warming up": "Warming up – you can type already",
-        "ready": "Ready",
-        "failed": "Not working",
-    }[session.readiness]
+    word = {"warming up": "Warming up", "ready": "Ready", "failed": "Not working"}[
+        session.readiness
+    ]
+    if session.consented and session.readiness == "warming up":
+        word += " – you can type already"
     kind = session.readiness.split()[0]
     return f'<span class="dot {kind}"></span>{word}{_dropped(session)}'
 

@@ -148,6 +148,12 @@ def test_words_are_edited_and_the_agents_voice_is_noted(pipeline):
     assert len(pipeline.session.turns) == 1
 
 
+def test_pictures_that_the_browser_left_out_are_counted(pipeline):
+    for frames in (3, 4):
+        obey(pipeline, json.dumps({"kind": "skipped", "frames": frames}))
+    assert pipeline.session.dropped_frames == 7
+
+
 def test_a_device_that_could_not_be_opened_is_off_and_says_why(pipeline):
     order = {"kind": "switch", "channel": "microphone", "on": False, "problem": "missing"}
     obey(pipeline, json.dumps(order))
@@ -169,6 +175,8 @@ def test_a_device_that_could_not_be_opened_is_off_and_says_why(pipeline):
         '{"kind": "edit", "turn": 0, "text": ["words"]}',
         '{"kind": "edit", "turn": 0, "text": "' + "x" * 2001 + '"}',
         '{"kind": "spoke"}',
+        '{"kind": "skipped", "frames": 0}',
+        '{"kind": "skipped", "frames": 1e999}',
         '{"kind": "correct", "turn": 0, "emotion": "bored"}',
         '{"kind": "correct", "turn": 1e999, "emotion": "sad"}',
         "[" * 1000,

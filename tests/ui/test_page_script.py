@@ -374,6 +374,35 @@ def test_the_microphone_is_asked_to_leave_the_pages_own_voice_out(script):
     script.page.wait_for_function("sent.some(({ problem }) => problem === 'missing')")
 
 
+def test_pictures_that_the_way_is_too_slow_for_are_left_out_and_counted(script):
+    script.page.evaluate(
+        """() => {
+            const canvas = document.createElement("canvas");
+            const paint = canvas.getContext("2d");
+            setInterval(() => paint.fillRect(0, 0, Math.random() * 9, 9), 30);
+            navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(20);
+            socket.pictures = 0;
+            const send = socket.send;
+            socket.send = function (message) {
+                if (typeof message !== "string") this.pictures += 1;
+                send.call(this, message);
+            };
+        }"""
+    )
+    script.tell(devices={"camera": True, "microphone": False})
+    script.page.wait_for_function("socket.pictures > 1")
+    script.page.evaluate("socket.bufferedAmount = 1e6; sent.length = 0")
+    seen = script.page.evaluate("socket.pictures")
+    script.page.wait_for_function(
+        "start => performance.now() - start > 500", arg=script.page.evaluate("performance.now()")
+    )
+    assert script.page.evaluate("socket.pictures") <= seen + 1  # one was being packed
+    script.page.evaluate("socket.bufferedAmount = 0")
+    script.page.wait_for_function("sent.some(({ kind }) => kind === 'skipped')")
+    assert script.orders("skipped")[0]["frames"] >= 2
+    script.tell()
+
+
 def test_the_time_of_pictures_goes_on_where_no_sound_runs(script):
     clock = "async () => (await import('./attune/devices.js')).nowS()"
     first_s = script.page.evaluate(clock)

@@ -19,6 +19,7 @@ const streams = { camera: null, microphone: null };
 const wanted = { camera: false, microphone: false };
 let context = null;
 let encoding = false;
+let skipped = 0; // pictures that the way was too slow for
 let ears = null; // what the microphone's sound runs through: {source, pieces}
 
 // Sound's own clock gives the time of pictures too. Where no sound runs, or must wait for a click,
@@ -177,7 +178,13 @@ async function look(stream) {
 setInterval(() => {
   const seen = video();
   const ready = sized && wanted.camera && seen?.srcObject && seen.readyState >= 2;
-  if (!ready || encoding || isSlow()) return;
+  if (!ready || encoding) return;
+  if (isSlow()) {
+    skipped += 1;
+    return;
+  }
+  if (skipped > 0) order({ kind: "skipped", frames: skipped });
+  skipped = 0;
   const timeS = nowS();
   canvas.getContext("2d").drawImage(seen, 0, 0, canvas.width, canvas.height);
   encoding = true;
