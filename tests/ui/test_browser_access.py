@@ -91,3 +91,33 @@ TOLD = (
     'status: "Attune: I see."',
     'textbox "Your words"',
 )
+
+
+CHARTS = ".bars, .columns, .plane, .lane, .apart, .seems"
+UNREADABLE = """charts => [...document.querySelectorAll(charts)].flatMap((chart) => {
+    const walk = document.createTreeWalker(chart, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (walk.nextNode()) {
+        const range = document.createRange();
+        range.selectNodeContents(walk.currentNode);
+        const { left, right, width } = range.getBoundingClientRect();
+        const { fontSize } = getComputedStyle(walk.currentNode.parentElement);
+        const scale = walk.currentNode.parentElement.getScreenCTM?.().a ?? 1;
+        const small = parseFloat(fontSize) * scale < 10.5;
+        const outside = left < 0 || right > innerWidth;
+        if (width > 0 && (small || outside)) found.push([walk.currentNode.data, fontSize, right]);
+    }
+    return found;
+})"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_can_be_read_on_a_phone(talk, scheme, keep):
+    talk.emulate_media(color_scheme=scheme)
+    talk.set_viewport_size({"width": 360, "height": 740})
+    talk.locator("#unfold").click()
+    for chart in CHARTS.split(", "):
+        assert talk.locator(chart).first.is_visible(), chart
+    assert talk.evaluate("document.documentElement.scrollWidth") <= 360
+    assert talk.evaluate(UNREADABLE, CHARTS) == []
+    keep(talk, f"phone-charts-{scheme}")
