@@ -344,6 +344,27 @@ def test_an_echo_that_was_written_down_wrongly_is_still_one():
     assert talk.kinds()[-1] is HeardItself
 
 
+@pytest.mark.parametrize(
+    ("saying", "heard"),  # as pocketsphinx writes down espeak-ng out of a loudspeaker
+    [
+        ("I am sorry to hear that. What happened?", "i'm sorry to hear that's what happened"),
+        ("Oh no, that is terrible. Is he okay?", "oh no that is to little is he okay"),
+        ("Tell me more about him, if you like.", "silly more about him if you like"),
+        ("Wow. How old is she?", "well how old is she"),
+    ],
+)
+def test_a_loudspeaker_is_told_from_a_person(saying, heard):
+    for words, turns in ((heard, 0), ("i have talked to him about it", 1)):
+        talk = Talk()
+        talk.tell(Agent(busy=True, saying=f"{saying} Have you talked to your boss about it?"))
+        talk.speak(1.5)
+        talk.tell(FREE)
+        talk.pause(0.7)
+        talk.tell(Words(words, settled=True, sure=False))
+        talk.pause(0.5)
+        assert len(talk.turns()) == turns
+
+
 def test_what_the_agent_goes_on_to_say_is_its_own_too():
     talk = Talk()
     talk.tell(Agent(busy=True, saying="I am sorry."))
