@@ -159,6 +159,12 @@ CANNOT_OPEN: Final[Mapping[str, Mapping[Channel, str]]] = {
         "camera": "No camera was found; the rest goes on without it.",
         "microphone": "No microphone was found; you can type instead.",
     },
+    "insecure": {
+        "camera": "Browsers give the camera only to pages that come by HTTPS or from the same "
+        "machine; the rest goes on without it.",
+        "microphone": "Browsers give the microphone only to pages that come by HTTPS or from the "
+        "same machine; you can type instead.",
+    },
     "failed": {
         "camera": "The camera could not be opened; another program may be using it.",
         "microphone": "The microphone could not be opened; another program may be using it.",

@@ -61,12 +61,17 @@ def test_typing_alone_needs_no_device(quiet_browser, house, visit, keep):
     keep(page, "typing")
 
 
-def test_a_camera_that_is_denied_leaves_the_rest(quiet_browser, house, visit, keep):
-    page = visit(quiet_browser, house.address, allow=("microphone",))
+@pytest.mark.parametrize(
+    ("allowed", "goes_by"), [(("microphone",), "your voice and words"), ((), "your words alone")]
+)
+def test_a_device_that_is_denied_leaves_the_rest(
+    quiet_browser, house, visit, keep, allowed, goes_by
+):
+    page = visit(quiet_browser, house.address, allow=allowed)
     begin(page, BOTH)
     page.get_by_text("does not allow the camera").wait_for()
-    house.talks[0].wait(lambda session: session.microphone and not session.camera)
-    keep(page, "camera-denied")
+    page.get_by_text(f"Attune goes by {goes_by}.").wait_for()
+    keep(page, "camera-denied" if allowed else "both-denied")
     write(page, "hello")
     answered(page)
 

@@ -374,6 +374,18 @@ def test_the_microphone_is_asked_to_leave_the_pages_own_voice_out(script):
     script.page.wait_for_function("sent.some(({ problem }) => problem === 'missing')")
 
 
+def test_a_page_in_the_clear_is_told_why_it_gets_no_device(script):
+    script.page.evaluate(
+        """() => {
+            Object.defineProperty(window, "isSecureContext", { value: false });
+            Object.defineProperty(navigator, "mediaDevices", { value: undefined });
+        }"""
+    )
+    script.tell(devices={"camera": True, "microphone": True})
+    script.page.wait_for_function("sent.length === 2")
+    assert {order["problem"] for order in script.orders("switch")} == {"insecure"}
+
+
 def test_pictures_that_the_way_is_too_slow_for_are_left_out_and_counted(script):
     script.page.evaluate(
         """() => {

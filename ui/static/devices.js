@@ -84,7 +84,7 @@ async function run(channel) {
     if (streams[channel] !== stream) return; // switched off meanwhile, which ends what was begun
     streams[channel] = stream === "opening" ? null : stream;
     const problem = { NotAllowedError: "denied", NotFoundError: "missing" }[error.name];
-    refuse(channel, problem ?? "failed");
+    refuse(channel, isSecureContext ? (problem ?? "failed") : "insecure");
   }
 }
 
