@@ -55,8 +55,9 @@ def _those(words: str) -> frozenset[str]:
 
 
 BACK_CHANNELS: Final = _those(
-    "ah aha alright course fine go good great hm hmm huh mhm mm mmm mm-hmm of oh ok okay on really "
-    "right see sure true uh uh-huh um wow yea yeah yep yes yup"
+    "absolutely ah aha alright course exactly fine go good great hm hmm huh indeed mhm mm mmm "
+    "mm-hmm of oh ok okay on really right see sure totally true uh uh-huh um wow yea yeah yep yes "
+    "yup"
 )
 """Words that say 'go on', not 'my turn'; those of 'of course', 'go on' and 'I see' among them."""
 

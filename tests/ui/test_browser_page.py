@@ -269,6 +269,7 @@ def test_the_page_fits_a_phone(quiet_browser, house, visit, keep, scheme):
     )
     keep(page, f"phone-consent-{scheme}")
     begin(page, BOTH)
+    page.wait_for_function("scrollY === 0")  # though the button to begin with lies further down
     write(page, "my dog ran away and I do not know where to look for him any more")
     answered(page)
     wide = page.evaluate("document.documentElement.scrollWidth")

@@ -9,6 +9,7 @@ export function show(change) {
   const page = document.documentElement;
   const atEnd = innerHeight + scrollY > page.scrollHeight - NEAR_END_PX;
   const isNew = change.order.some((id) => !byId(`turn-${id}`));
+  if (document.body.dataset.screen !== change.screen) scrollTo(0, 0); // the next one begins there
   document.body.dataset.screen = change.screen;
   document.body.toggleAttribute("data-answering", change.answering);
   showTurns(change); // first: fragments may belong into a turn
