@@ -76,8 +76,8 @@ ESTIMATE_WAIT_S: Final = 1.5
 ESTIMATES_KEPT: Final = 32
 
 OWN_VOICE: Final = (
-    "The microphone hears Attune's own voice. Headphones let you interrupt it by speaking; "
-    "“Stop the answer” always works."
+    "The microphone hears Attune's own voice. Headphones let you interrupt it at once; "
+    "“Stop the answer” always does."
 )
 
 

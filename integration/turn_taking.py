@@ -11,10 +11,11 @@ While the agent answers, an utterance is contested. It wins the turn, and the ag
 `interrupt_s` of speech or with a word that is no back-channel (Yngve 1970: 'mhm', 'yeah'); a
 back-channel alone is no turn, and the agent goes on; however often it comes.
 
-Nor is the agent's own voice a turn, should the browser's echo cancellation let it through: words
-that it is just saying do not count. A voice is heard before its words are, so an agent may stop
-for itself once; from then on a voice alone does nothing while it speaks aloud, and words must show
-that somebody else speaks.
+Nor is the agent's own voice a turn, should the browser's echo cancellation let it through. An echo
+ends where the agent's voice is ducked, and a person speaks on: only that takes the turn. A voice
+that comes and goes with the agent's own twice running, or says its words, is an echo. From then on
+a voice alone does nothing while the agent speaks aloud, and words must show that it is another's;
+until the agent is heard no more.
 """
 
 from __future__ import annotations
@@ -84,6 +85,17 @@ _ECHO_SHARE: Final = 0.5
 """So many words on end, and this share in all, are the agent's own where it hears itself. Of an
 echo pocketsphinx gets every third word wrong; whoever answers repeats words too, but few on end.
 """
+
+_ECHO_ONSET_S: Final = 0.8
+"""So soon after the agent's voice its echo is heard: some synthesisers begin half a second late."""
+
+_ECHO_TAIL_S: Final = 0.55
+"""So long after it is ducked an echo may be heard: the way to the page, the loudspeaker's buffer,
+the detector's own hold. Whoever interrupts speaks longer anyway."""
+
+_ECHOES: Final = 2
+_NO_ECHO_S: Final = 3.0
+"""An agent that is not heard for so long while it speaks aloud makes no echo."""
 
 Claim = Literal["free", "contested", "won"]
 """How a turn stands to the agent: begun while it was silent, while it answered, or it gave way."""
@@ -270,7 +282,11 @@ class Floor:
         silent_s: Silence at `time_s`.
         pauses_s: This person's newest pauses within turns.
         last_voice_s: Where the voice of the last turn ended, or None.
-        echoing: Whether the agent was heard out of its own loudspeaker.
+        echoing: Whether the agent is heard out of its own loudspeaker.
+        aloud_s: Since when the agent's voice is up.
+        ducked_s: Since when it was down, the last time.
+        prompt: Whether a voice came right after it that time.
+        echoes: How often running a voice came and went with the agent's.
     """
 
     config: TurnConfig = TurnConfig()
@@ -282,6 +298,10 @@ class Floor:
     pauses_s: tuple[float, ...] = ()
     last_voice_s: float | None = None
     echoing: bool = False
+    aloud_s: float = float("-inf")
+    ducked_s: float = float("-inf")
+    prompt: bool = False
+    echoes: int = 0
 
 
 def step(floor: Floor, signal: Signal) -> tuple[Floor, tuple[Action, ...]]:
@@ -295,7 +315,7 @@ def step(floor: Floor, signal: Signal) -> tuple[Floor, tuple[Action, ...]]:
             return _agent(floor, signal)
         case Reset():
             dropped = (TurnDropped(),) if floor.turn else ()
-            silent = replace(floor, turn=None, last_voice_s=None, echoing=False)
+            silent = replace(floor, turn=None, last_voice_s=None, echoing=False, echoes=0)
             raised, actions = _raise_voice(silent)
             return raised, (*dropped, *actions)
 
@@ -377,10 +397,28 @@ def _duck(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
     won = floor.turn is not None and floor.turn.claim == "won"
     heard = voice.stirring and not (floor.echoing and floor.agent.saying)
     if floor.agent.busy and heard and not floor.ducked and not won:
-        return replace(floor, ducked=True), (Duck(),)
-    if floor.ducked and (not floor.agent.busy or voice.silent_s >= floor.config.unduck_s):
+        prompt = bool(floor.agent.saying) and voice.time_s - floor.aloud_s <= _ECHO_ONSET_S
+        return replace(floor, ducked=True, ducked_s=voice.time_s, prompt=prompt), (Duck(),)
+    if floor.ducked and not floor.agent.busy:
         return _raise_voice(floor)
+    if floor.ducked and voice.silent_s >= floor.config.unduck_s:
+        echoes = floor.echoes + 1 if floor.prompt and not _outlasts(floor, voice) else 0
+        raised, actions = _raise_voice(replace(floor, aloud_s=voice.time_s, echoes=echoes))
+        known, new = _know_echo(raised) if echoes >= _ECHOES else (raised, ())
+        return known, (*actions, *new)
+    unheard_s = min(voice.silent_s, voice.time_s - floor.aloud_s)
+    if floor.echoing and floor.agent.saying and unheard_s >= _NO_ECHO_S:
+        return replace(floor, echoing=False), ()
     return floor, ()
+
+
+def _outlasts(floor: Floor, voice: Voice) -> bool:
+    """Whether a voice was heard longer than the echo of an agent that was ducked for it."""
+    return voice.time_s - voice.silent_s - floor.ducked_s > _ECHO_TAIL_S
+
+
+def _know_echo(floor: Floor) -> tuple[Floor, tuple[Action, ...]]:
+    return replace(floor, echoing=True, echoes=0), () if floor.echoing else (HeardItself(),)
 
 
 def _raise_voice(floor: Floor) -> tuple[Floor, tuple[Action, ...]]:
@@ -395,14 +433,19 @@ def _win_by_speech(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...
     spoken_s = sum(end_s - start_s - 2 * _PADDING_S for start_s, end_s in told)
     if voice.since_s is not None:
         spoken_s += voice.time_s - voice.silent_s - voice.since_s - _PADDING_S
-    if spoken_s < floor.config.interrupt_s or _may_be_itself(floor, turn.text):
+    if spoken_s < floor.config.interrupt_s or _may_be_itself(floor, voice, turn.text):
         return floor, ()
     return _win(floor, turn)
 
 
-def _may_be_itself(floor: Floor, text: str) -> bool:
+def _may_be_itself(floor: Floor, voice: Voice, text: str) -> bool:
     saying = floor.agent.saying
-    unknown = floor.echoing and bool(saying) and len(_WORD.findall(text)) < _ECHO_WORDS
+    if not saying:
+        return False
+    if floor.echoing:
+        unknown = len(_WORD.findall(text)) < _ECHO_WORDS
+    else:
+        unknown = not (floor.ducked and _outlasts(floor, voice))
     return unknown or _echoes(floor, text, saying)
 
 
@@ -452,7 +495,9 @@ def _agent(floor: Floor, agent: Agent) -> tuple[Floor, tuple[Action, ...]]:
     turn = floor.turn
     if turn is not None and turn.echo and agent.saying:
         turn = replace(turn, echo=agent.saying)  # as far as it has come
-    changed = replace(floor, agent=agent, turn=turn)
+    begins = bool(agent.saying) and not floor.agent.saying
+    aloud_s = floor.time_s if begins else floor.aloud_s
+    changed = replace(floor, agent=agent, turn=turn, aloud_s=aloud_s)
     if agent.busy:
         return changed, ()
     if turn is not None and turn.claim == "contested" and floor.silent_s < _SHORTEST_PAUSE_S:
@@ -474,12 +519,12 @@ def _end(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
         if not (turn.settled or waited):
             return floor, ()
     closed = replace(floor, turn=None)
-    heard_itself = _echoes(floor, turn.text, turn.echo)
+    itself = _echoes(floor, turn.text, turn.echo) or (floor.echoing and not turn.text)
+    heard_itself = bool(turn.echo) and itself
     if not turn.utterances or turn.claim == "contested" or heard_itself:
         raised, actions = _raise_voice(closed)
-        new = (HeardItself(),) if heard_itself and not floor.echoing else ()
-        echoing = floor.echoing or heard_itself
-        return replace(raised, echoing=echoing), (TurnDropped(), *actions, *new)
+        known, new = _know_echo(raised) if heard_itself else (raised, ())
+        return known, (TurnDropped(), *actions, *new)
     end_s = turn.utterances[-1][1]
     ended = TurnEnded(turn.start_s, end_s, turn.utterances, min(voice.silent_s, 60.0))
     return replace(closed, last_voice_s=voice.time_s - voice.silent_s), (ended,)

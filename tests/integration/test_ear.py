@@ -7,11 +7,13 @@ from integration.events import Sound
 from integration.turn_taking import (
     Agent,
     Duck,
+    HeardItself,
     Interrupt,
     TurnBegan,
     TurnConfig,
     TurnDropped,
     TurnEnded,
+    Unduck,
 )
 
 RATE_HZ = 16_000
@@ -86,6 +88,46 @@ def test_a_voice_is_noticed_within_a_tenth_of_a_second_and_interrupts_within_sev
             times_s.setdefault(type(heard), (i + 320) / RATE_HZ)
     assert times_s[Duck] <= 1.1
     assert times_s[Interrupt] <= 1.7
+
+
+def speak_aloud(ear, voice, hush, start_s, delay_s=0.16):
+    """Let an agent speak out of a loudspeaker that its microphone hears, until it has ended.
+
+    A ducked voice is held still `delay_s` later. Returns what was done, how much was spoken, and
+    the time.
+    """
+    done, at, time_s, level = [], 0, start_s, [1.0] * round(delay_s / 0.04)
+    ducked = hushed = False
+    while time_s < start_s + 20.0:
+        speaks = not hushed and at < len(voice)
+        actions = [*ear.tell(Agent(speaks, "That is what it says." if speaks else ""))]
+        sound = hush(0.04)
+        if level.pop(0) and speaks:
+            piece = 0.3 * voice[at : at + len(sound)]
+            sound[: len(piece)] += piece
+            at += len(sound)
+        actions += without_sound(ear.push(Sound(time_s, sound, RATE_HZ)))
+        for action in actions:
+            ducked = (ducked or isinstance(action, Duck)) and not isinstance(action, Unduck)
+            hushed |= isinstance(action, Interrupt)
+        level.append(not ducked)
+        done += [type(action) for action in actions]
+        time_s += 0.04
+    return done, at / len(voice), time_s
+
+
+@pytest.mark.parametrize("delay_s", [0.08, 0.16, 0.28])
+def test_an_agent_that_comes_out_of_a_loudspeaker_soon_speaks_on(buzz, hush, delay_s):
+    ear = Ear()
+    list(ear.push(Sound(0.0, hush(2.0), RATE_HZ)))
+    done, spoken, time_s = speak_aloud(ear, buzz(5.0), hush, 2.0, delay_s)
+    assert done.count(HeardItself) == 1
+    assert done.count(Duck) == 2
+    assert spoken >= 1.0
+    again, spoken, _ = speak_aloud(ear, buzz(5.0), hush, time_s, delay_s)
+    assert spoken >= 1.0
+    assert not {Interrupt, TurnEnded} & {*done, *again}
+    assert Duck not in again
 
 
 def test_a_click_ducks_and_is_no_turn(buzz, hush):

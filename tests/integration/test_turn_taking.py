@@ -288,8 +288,37 @@ def test_an_agent_that_has_heard_itself_does_not_stop_again():
         talk.speak(2.0, "i am story", "i am story to hear that")
         talk.pause(0.7)
         talk.tell(Words("i am story to hear that what", settled=True))
-        talk.pause(2.0)
+        talk.pause(1.0)
     assert talk.kinds() == [TurnBegan, TurnDropped] * 2
+
+
+def test_an_agent_that_is_heard_no_more_is_ducked_again():
+    talk = hearing_itself()
+    talk.pause(2.0)
+    talk.speak(0.3)
+    assert Duck not in talk.kinds()
+    talk.pause(3.1)  # headphones, say
+    talk.speak(0.8)
+    assert talk.kinds() == [TurnBegan, TurnDropped, TurnBegan, Duck, Interrupt]
+
+
+def test_a_voice_that_comes_and_goes_with_the_agents_is_an_echo():
+    talk = Talk()
+    talk.pause(1.0)
+    talk.tell(Agent(busy=True, saying=SAYING))
+    for _ in range(2):
+        talk.pause(0.3)
+        talk.speak(0.4)  # ducked at once, it is heard a little longer
+        talk.pause(0.4)
+    assert talk.kinds() == [TurnBegan, Duck, Unduck, Duck, Unduck, HeardItself]
+    person = Talk()
+    person.pause(1.0)
+    person.tell(Agent(busy=True, saying=SAYING))
+    for _ in range(2):
+        person.pause(1.5)  # in the middle of a sentence
+        person.speak(0.4)
+        person.pause(0.4)
+    assert HeardItself not in person.kinds()
 
 
 def test_who_speaks_over_an_agent_that_hears_itself_takes_the_turn():
@@ -590,10 +619,12 @@ def test_back_channels_alone_never_take_the_turn(said):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.floats(0.72, 4.0), st.floats(0.0, 3.0))
-def test_long_speech_always_interrupts_in_time(speech_s, before_s):
+@given(
+    st.floats(0.72, 4.0), st.floats(0.0, 3.0), st.sampled_from([BUSY, Agent(True, saying=SAYING)])
+)
+def test_long_speech_always_interrupts_in_time(speech_s, before_s, agent):
     talk = Talk()
-    talk.tell(BUSY)
+    talk.tell(agent)
     talk.pause(before_s)
     began_s = talk.time_s
     talk.speak(speech_s)

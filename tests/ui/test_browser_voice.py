@@ -100,28 +100,18 @@ def test_a_short_mhm_lets_the_agent_go_on(begin, say, silence):
 
 
 @pytest.mark.slow
-def test_an_agent_that_hears_itself_stops_at_most_once_and_never_answers(begin, say, silence):
+def test_an_agent_that_hears_itself_never_answers(begin, say, silence, keep):
     echo = say("that is sad tell me more about him if you like")
     heard = "that is bad tell me more about hymn if you like"  # as a recogniser may write it
     page, talk = begin(
-        *(silence(2), say("my dog ran away"), silence(6), echo, silence(12), echo),
-        words=["my dog ran away", heard, heard],
+        *(silence(2), say("my dog ran away"), silence(6), echo), words=["my dog ran away", heard]
     )
     wait_for_voice(page)
     talk.wait(lambda session: session.agent_speaking)
     page.locator("#notice").get_by_text("own voice").wait_for()
+    keep(page, "own-voice")
     assert len(talk.session.turns) == 1
-    count = len(spoken(page))
-    page.get_by_placeholder("Type here").fill("go on")
-    page.keyboard.press("Enter")
-    wait_for_voice(page, count + 1)
-    talk.wait(lambda session: session.agent_speaking)
-    before = page.evaluate("[noted.cancelled, noted.paused]")
-    talk.wait(lambda session: bool(session.hearing))  # the second echo
-    talk.wait(lambda session: not session.hearing)
-    assert talk.session.agent_speaking
-    assert (len(talk.session.turns), talk.session.hushed_turn) == (2, None)
-    assert page.evaluate("[noted.cancelled, noted.paused]") == before
+    assert talk.session.turns[0].status == "answered"
 
 
 def test_without_a_voice_of_this_machine_the_switch_says_why(quiet_browser, house, visit, keep):
