@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from tqdm import trange
 
+from dialogue.learning import learn
 from dialogue.training import Recipe, Run, prepare
 
 ADAMW_MATRIX_RATE = 0.002
@@ -24,9 +24,10 @@ def adamw_alone(run: Run) -> None:
     """Give the matrices of a run that has not begun to AdamW."""
     matrices = run.optimizers[0].param_groups[0]["params"]
     run.optimizers[0] = torch.optim.AdamW(
-        matrices, lr=ADAMW_MATRIX_RATE, betas=(0.9, 0.95), weight_decay=run.recipe.weight_decay
+        [{"params": matrices, "peak": ADAMW_MATRIX_RATE}],
+        betas=(0.9, 0.95),
+        weight_decay=run.recipe.weight_decay,
     )
-    run.recipe = replace(run.recipe, matrix_rate=ADAMW_MATRIX_RATE)
 
 
 def main() -> None:
@@ -43,8 +44,7 @@ def main() -> None:
         run = Run(prepared, recipe, args.cache)
         if name == "adamw":
             adamw_alone(run)
-        for _ in trange(args.steps, desc=name):
-            run.advance()
+        learn(run, until_step=args.steps)
         facts["validation_loss"][name] = round(run.validation_loss(), 4)
         facts[f"{name}_seconds"] = round(run.seconds)
     path = Path(__file__).with_suffix(".json")

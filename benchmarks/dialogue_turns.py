@@ -23,7 +23,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from dialogue.affect import UserAffect
-from dialogue.conditioning import full_note
+from dialogue.conditioning import lean_note
 from dialogue.conversation import Conversation, Message
 from dialogue.models.bundled import WEIGHTS
 from dialogue.models.local import Decoding, LocalModel, quantized
@@ -120,7 +120,7 @@ def measure(shape: dict[str, int]) -> dict[str, Any]:
     read_anew = [watch.first(anew, whole) for _ in range(TALKS_ANEW)]
     firsts_s = [median(run[turn][0] for run in runs) for turn in range(TURNS)]
     read = [tokens for _, tokens in runs[-1]]
-    note = full_note(SAD, said=LINE, trend="steady")
+    note = lean_note(SAD, said=LINE, trend="steady")
     whole_s = median(seconds for seconds, _ in read_anew)
     return {
         "first_token_ms": {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dialogue.training import Run
+from typing import Any
 
 __all__ = ["add_commands"]
 
@@ -50,6 +49,12 @@ def add_commands(subparsers: Any) -> None:
         help="with --model: leave the model as it is, to the bit",
     )
     parser.add_argument("--steps", type=int, help="of a prefix's training (default: the recipe's)")
+    parser.add_argument(
+        "--heard",
+        type=Path,
+        metavar="FILE",
+        help="with --model: feelings read in the words of the corpora, to learn from as well",
+    )
     parser.set_defaults(run=train_dialogue)
 
 
@@ -64,7 +69,7 @@ def train_dialogue(args: argparse.Namespace) -> int:
     """
     from dialogue.errors import CorpusError, InputError
     from dialogue.models.base import pick_device
-    from dialogue.training import Recipe, Run, export, prepare, train
+    from dialogue.training import Recipe, Run, export, prepare
 
     if args.data is None:
         raise CorpusError("Expected --data FOLDER or the environment's ATTUNE_DATA, got neither.")
@@ -73,8 +78,10 @@ def train_dialogue(args: argparse.Namespace) -> int:
         raise InputError(f"Expected a folder for --out, got {args.out}, where {there} is a file.")
     if args.model is not None:
         return _train_prefix(args)
-    if args.prefix_only or args.steps is not None:
-        raise InputError("Expected --model FOLDER with --prefix-only or --steps, got none.")
+    if args.prefix_only or args.steps is not None or args.heard is not None:
+        raise InputError(
+            "Expected --model FOLDER with --prefix-only, --steps or --heard, got none."
+        )
     recipe = Recipe()
     prepared = prepare(Path(args.data), args.out / "cache", recipe)
     run = Run(prepared, recipe, args.out, pick_device("auto"))
@@ -82,7 +89,8 @@ def train_dialogue(args: argparse.Namespace) -> int:
         raise InputError(f"Expected --resume or a new --out, got {args.out}, which holds a run.")
     if args.resume and run.resume():
         print(f"Going on from step {run.step} of {run.steps}.")
-    _train_with_bar(run, train)
+    tokens_a_step = recipe.batch_rows * recipe.row_tokens
+    _learn_with_bar(run, lambda now: {"tokens": f"{now.step * tokens_a_step / 1e6:.1f}M"})
     export(run, args.out / "model")
     last = run.curve[-1]["valid_loss"] if run.curve else float("nan")
     print(f"Wrote {args.out / 'model'}; validation loss {last} nats a token.")
@@ -91,52 +99,42 @@ def train_dialogue(args: argparse.Namespace) -> int:
 
 def _train_prefix(args: argparse.Namespace) -> int:
     """Train an emotion prefix for a model of transformers."""
-    from dialogue.data import SOURCES, read_source
+    from dialogue.data import read_felt
     from dialogue.errors import InputError
     from dialogue.models.base import pick_device
-    from dialogue.models.bundled import ROLE_TOKENS
     from dialogue.models.local import PLAIN_TEMPLATE, load_pretrained
-    from dialogue.prefix_training import PrefixRecipe, PrefixRun, train_prefix
+    from dialogue.prefix_training import FROZEN, TOGETHER, PrefixRun
 
     model, tokenizer = load_pretrained(args.model, pick_device("auto"))
     model = model.float()
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_TEMPLATE
-    felt = [source for source in SOURCES if source.stage == 2]
-    talks = [talk for source in felt for talk in read_source(args.data, source, "train")]
-    valid = [talk for source in felt for talk in read_source(args.data, source, "valid")]
-    knows_notes = set(tokenizer.all_special_tokens) >= ROLE_TOKENS
-    recipe = PrefixRecipe(
-        together=not args.prefix_only,
-        noted_share=0.5 if knows_notes else 0.0,
-        **({} if args.steps is None else {"steps": args.steps}),
-    )
-    run = PrefixRun(model, tokenizer, talks, valid, recipe, args.out)
+    recipe = FROZEN if args.prefix_only else TOGETHER
+    recipe = recipe if args.steps is None else replace(recipe, steps=args.steps)
+    talks, valid = read_felt(args.data, "train"), read_felt(args.data, "valid")
+    heard = None if args.heard is None else json.loads(args.heard.read_text())
+    run = PrefixRun(model, tokenizer, talks, valid, recipe, args.out, heard)
     if run.is_begun and not args.resume:
         raise InputError(f"Expected --resume or a new --out, got {args.out}, which holds a run.")
     if args.resume and run.resume():
         print(f"Going on from step {run.step} of {recipe.steps}.")
-    _with_bar(run, recipe.steps, train_prefix, lambda now: {})
+    _learn_with_bar(run, lambda now: {})
+    loss = run.validation_loss()
     run.export(args.out / "prefix")
     print(
         f"Wrote {args.out / 'prefix'}; "
         + ("lay its two files beside the model" if args.prefix_only else "the model is beside it")
-        + f". Validation loss {run.validation_loss():.4f} nats a token."
+        + f". Validation loss {loss:.4f} nats a token."
     )
     return 0
 
 
-def _train_with_bar(run: Run, train: Any) -> None:
-    tokens_a_step = run.recipe.batch_rows * run.recipe.row_tokens
-    _with_bar(
-        run, run.steps, train, lambda now: {"tokens": f"{now.step * tokens_a_step / 1e6:.1f}M"}
-    )
-
-
-def _with_bar(run: Any, steps: int, train: Any, more: Callable[[Any], dict[str, str]]) -> None:
+def _learn_with_bar(run: Any, more: Callable[[Any], dict[str, str]]) -> None:
     from tqdm import tqdm
 
-    bar = tqdm(total=steps, initial=run.step, desc="training", unit="step", mininterval=10)
+    from dialogue.learning import learn
+
+    bar = tqdm(total=run.steps, initial=run.step, desc="training", unit="step", mininterval=10)
 
     def show(now: Any, loss: float) -> None:
         valid = now.curve[-1]["valid_loss"] if now.curve else "-"
@@ -144,4 +142,4 @@ def _with_bar(run: Any, steps: int, train: Any, more: Callable[[Any], dict[str, 
         bar.update()
 
     with bar:
-        train(run, progress=show)
+        learn(run, progress=show)

@@ -15,7 +15,15 @@ from typing import Final, Protocol
 from dialogue.affect import Feeling, Strength, Trend, UserAffect, policy_for, trend_of
 from dialogue.conversation import Message
 
-__all__ = ["brief_note", "condition", "full_note", "may_name", "over_attributes", "short_note"]
+__all__ = [
+    "brief_note",
+    "condition",
+    "full_note",
+    "lean_note",
+    "may_name",
+    "over_attributes",
+    "short_note",
+]
 
 _ADVERB: Final[dict[Strength, str]] = {"slightly": "a little ", "clearly": "", "very": "very "}
 _ADJECTIVE: Final[dict[Feeling, str]] = {"neutral": "calm"}
@@ -57,24 +65,27 @@ def full_note(affect: UserAffect, *, said: str = "", trend: Trend | None = None)
     Args:
         affect: How the person seems to feel.
         said: Their words, which may allow to name the feeling.
-        trend: How the talk went so far.
+        trend: How the talk went so far; a steady one needs no words.
     """
+    return f"{lean_note(affect, said=said, trend=trend)[:-1]} {_TACT}]"
+
+
+def lean_note(affect: UserAffect, *, said: str = "", trend: Trend | None = None) -> str:
+    """Write the same for a model whose persona has said once what every full note repeats."""
     seen = ", ".join(affect.channels) or "their words"
     if affect.label is None:
         perceived = f"Perceived from {seen}: the feeling is unclear."
     else:
         perceived = f"Perceived from {seen}: seems {describe(affect.label, affect.strength)}."
-    so_far = [] if trend is None else [_TREND_WORDS[trend]]
+    so_far = [_TREND_WORDS[trend]] if trend in _TREND_WORDS else []
     naming = _MAY_NAME if may_name(affect, said) else _MAY_NOT_NAME
     guidance = policy_for(affect).guidance
-    words = [perceived, *_accord_words(affect), *so_far, guidance, _TACT, naming]
-    return f"[{' '.join(words)}]"
+    return f"[{' '.join([perceived, *_accord_words(affect), *so_far, guidance, naming])}]"
 
 
-_TREND_WORDS: Final[dict[Trend, str]] = {
+_TREND_WORDS: Final[dict[Trend | None, str]] = {
     "lifting": "Over the talk they seem to get lighter.",
     "sinking": "Over the talk they seem to get heavier.",
-    "steady": "Over the talk they seem the same.",
 }
 _TACT: Final = (
     "This may be wrong: trust the words first, and never mention this note, a camera, scores or a "
@@ -112,7 +123,8 @@ def condition(
         messages: In order of time, ending with the user's; each may carry its own affect, and an
             earlier turn's note is the same whenever it is written.
         affect: How the newest turn was said; None leaves what that message carries.
-        write: Makes the note: `full_note`, or `short_note` for the bundled model.
+        write: Makes the note: `full_note`; `lean_note` behind `dialogue.persona`; `short_note` for
+            the bundled model.
 
     Returns:
         The messages: the content of each user turn with an affect ends in a line with its note.

@@ -24,17 +24,21 @@ if TYPE_CHECKING:
 __all__ = [
     "FEELING_OF",
     "SOURCES",
+    "Felt",
     "Rows",
     "Source",
     "Talk",
     "annotate",
     "encode_talk",
     "pack",
+    "read_felt",
     "read_source",
     "windows",
 ]
 
 Part = Literal["train", "valid"]
+Felt = tuple[Feeling, Strength]
+"""A feeling, and how strongly it is meant."""
 
 
 @dataclass(frozen=True)
@@ -46,30 +50,32 @@ class Source:
         stage: 1 for talk of any kind, 2 for listening.
         passes: How often stage 2 reads it, each time with other notes; stage 1 reads all once.
         most_words: Turns longer than this end a conversation, for replies are to be short.
+        felt: Whether it says what its people feel: of a whole talk, or turn by turn.
     """
 
     name: str
     stage: Literal[1, 2]
     passes: int = 1
     most_words: int = 60
+    felt: bool = False
 
 
 SOURCES: Final[tuple[Source, ...]] = (
     Source("self_dialogue", 1),
-    Source("dailydialog", 1),
+    Source("dailydialog", 1, felt=True),
     Source("topical_chat", 1),
     Source("persona_chat", 1),
     Source("synthetic_persona_chat", 1),
     Source("commonsense_dialogues", 1),
     Source("dream", 1),
     Source("dailydialog_pp", 1),
-    Source("empathetic_dialogues", 2, passes=2),
-    Source("esconv", 2, passes=2),
+    Source("empathetic_dialogues", 2, passes=2, felt=True),
+    Source("esconv", 2, passes=2, felt=True),
     Source("counsel_chat", 2, passes=2, most_words=90),
 )
 """Share-alikes exclude each other, so CC BY-SA corpora (sgd_accentor, emobank) are not here."""
 
-FEELING_OF: Final[Mapping[str, tuple[Feeling, Strength]]] = {
+FEELING_OF: Final[Mapping[str, Felt]] = {
     # EmpatheticDialogues' 32
     "afraid": ("afraid", "clearly"),
     "angry": ("angry", "clearly"),
@@ -112,6 +118,10 @@ FEELING_OF: Final[Mapping[str, tuple[Feeling, Strength]]] = {
     "nervousness": ("afraid", "slightly"),
     "sadness": ("sad", "clearly"),
     "shame": ("sad", "clearly"),
+    # DailyDialog's, of single turns
+    "happiness": ("happy", "clearly"),
+    "neutral": ("neutral", "clearly"),
+    "surprise": ("surprised", "clearly"),
 }
 """What a corpus calls the speaker's emotion → our feeling and how strongly it is meant."""
 
@@ -125,12 +135,14 @@ class Talk:
         turns: (said by the listener?, text), speakers alternating.
         feeling: Of the one who tells, where the corpus says it.
         stage: 1 for talk of any kind, 2 for listening.
+        shown: The feeling of each turn, where the corpus tells them one by one; else empty.
     """
 
     id: str
     turns: tuple[tuple[bool, str], ...]
-    feeling: tuple[Feeling, Strength] | None
+    feeling: Felt | None
     stage: int
+    shown: tuple[Felt | None, ...] = ()
 
 
 def read_source(root: Path, source: Source, part: Part) -> list[Talk]:
@@ -167,6 +179,14 @@ def read_held_out(root: Path, sources: Iterable[Source] = SOURCES) -> frozenset[
     return frozenset(turn for turn in turns if len(turn.split()) >= 8)
 
 
+def read_felt(data: Path, part: Part) -> list[Talk]:
+    """Read the talks a prefix is taught with: those that tell feelings, and those that listen."""
+    sources = [source for source in SOURCES if source.felt or source.stage == 2]
+    talks = [talk for source in sources for talk in read_source(data, source, part)]
+    held_out = read_held_out(data, SOURCES) if part == "train" else frozenset()
+    return [talk for talk in talks if not is_held_out(talk, held_out)]
+
+
 def is_held_out(talk: Talk, held_out: frozenset[str]) -> bool:
     """Whether one of its turns is kept for testing."""
     return any(bare(text) in held_out for _, text in talk.turns)
@@ -185,19 +205,24 @@ def _talk(record: Mapping[str, Any], source: Source) -> Talk | None:
     # In the listening corpora B listens; elsewhere whoever answers first does.
     teller = "A" if source.stage == 2 else record["turns"][0]["speaker"]
     turns: list[tuple[bool, str]] = []
+    shown: list[Felt | None] = []
     for turn in record["turns"]:
         text = tidy(turn["text"])
         if not text or len(text.split()) > source.most_words:
             break
         listens = turn["speaker"] != teller
+        felt = FEELING_OF.get(turn.get("emotion", "")) if source.felt else None
         if turns and turns[-1][0] == listens:
             turns[-1] = (listens, f"{turns[-1][1]} {text}")
+            shown[-1] = felt or shown[-1]
         else:
             turns.append((listens, text))
+            shown.append(felt)
     if not any(listens for listens, _ in turns):
         return None
     feeling = FEELING_OF.get(record.get("emotion", "")) if source.stage == 2 else None
-    return Talk(str(record["id"]), tuple(turns), feeling, source.stage)
+    by_turn = tuple(shown) if any(shown) else ()
+    return Talk(str(record["id"]), tuple(turns), feeling, source.stage, by_turn)
 
 
 def annotate(talk: Talk, random_: random.Random) -> list[tuple[bool, str]]:
@@ -215,7 +240,7 @@ def annotate(talk: Talk, random_: random.Random) -> list[tuple[bool, str]]:
     ]
 
 
-def _note(feeling: tuple[Feeling, Strength], answer: str, random_: random.Random) -> str:
+def _note(feeling: Felt, answer: str, random_: random.Random) -> str:
     doubt = random_.random()
     if doubt < 0.05:
         return UNCLEAR

@@ -1,35 +1,55 @@
 """Trains an EmotionPrefix for a causal language model, which stays frozen or learns with it.
 
-The listener's turns of talks whose emotion is known are predicted behind virtual tokens of an
-affect as a calibrated recogniser might report it: where it says seventy per cent it is right in
-seventy of a hundred. A prefix so learns how far such a report can be trusted.
+The listener's turns are predicted behind virtual tokens of an affect as a calibrated recogniser
+might report it: where it says seventy per cent it is right in seventy of a hundred. A prefix so
+learns how far such a report can be trusted. A model that learns with it also meets talks where the
+affect is noted in words, noted and prefixed, and not told at all, and so is good at each of them.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import LlamaForCausalLM
 
 from dialogue.affect import FEELINGS, Feeling, Strength, UserAffect
 from dialogue.conditioning import condition, short_note
 from dialogue.conversation import Message
-from dialogue.data import Talk
+from dialogue.data import Felt, Talk, windows
 from dialogue.errors import InputError
+from dialogue.learning import (
+    optimizers_of,
+    read_checkpoint,
+    read_facts,
+    set_rates,
+    write_checkpoint,
+)
 from dialogue.prefix import EmotionPrefix, PrefixShape, fingerprint, turn_starts, weave
+from dialogue.text import bare
 
-__all__ = ["Exercise", "PrefixRecipe", "PrefixRun", "draw_affect", "exercise", "train_prefix"]
+__all__ = [
+    "ARMS",
+    "FROZEN",
+    "TOGETHER",
+    "Exercise",
+    "Heard",
+    "PrefixRecipe",
+    "PrefixRun",
+    "affect_of",
+    "digest",
+    "draw_affect",
+    "exercise",
+]
 
 CIRCUMPLEX: Final[Mapping[Feeling, tuple[float, float]]] = {
     "angry": (-0.43, 0.67), "disgusted": (-0.60, 0.35), "afraid": (-0.64, 0.60),
@@ -37,11 +57,25 @@ CIRCUMPLEX: Final[Mapping[Feeling, tuple[float, float]]] = {
 }  # fmt: skip
 """(valence, arousal) of each feeling, the same that the recogniser derives its estimates from."""
 _CONFIDENCE: Final[Mapping[Strength, tuple[float, float]]] = {
-    "slightly": (0.35, 0.55), "clearly": (0.45, 0.8), "very": (0.6, 0.97),
+    "slightly": (0.4, 0.7), "clearly": (0.55, 0.9), "very": (0.7, 0.99),
 }  # fmt: skip
 """Ranges that the reported confidence is drawn from, evenly."""
+TOLD_CONFIDENCE: Final[Mapping[Strength, float]] = {"slightly": 0.4, "clearly": 0.65, "very": 0.9}
+"""In the midst of what `UserAffect.strength` calls so."""
 UNCLEAR_BELOW: Final = 0.5
 """Reported confidence under which a drawn affect has no label."""
+
+
+ARMS: Final[Mapping[str, tuple[bool, bool]]] = {
+    "none": (False, False),
+    "note": (True, False),
+    "prefix": (False, True),
+    "both": (True, True),
+}
+"""How an affect is told: (in a note?, in a prefix?)."""
+
+Heard = Mapping[str, Sequence[float]]
+"""`digest` of what was said → probability of each feeling, as a recogniser read these words."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +87,38 @@ class PrefixRecipe:
         hidden: Width of the prefix's inner layer.
         together: Whether the language model learns as well; else it stays as it is to the bit.
         rate: Peak learning rate of the prefix (AdamW).
-        model_rate: Of the language model, where it learns.
+        matrix_rate: Of the language model's matrices (Muon), where it learns.
+        other_rate: Of all else in it (AdamW).
         batch_rows: Talks in a step.
         steps: Of the whole run.
-        row_tokens: Longest talk; longer ones lose their beginning.
+        row_tokens: Longest talk; longer ones are cut between turns.
         warm_up_steps: Over which the rates rise; they then fall to zero as half a cosine.
+        arms: How talks tell an affect, one after the other.
         silent_share: Turns without an affect, as where a channel is switched off.
-        noted_share: Talks that carry the bundled model's note as well.
+        told_share: Talks with an annotated feeling whose affects say it as it is, without
+            probabilities, as where a person or a program tells it.
+        heard_share: Those whose affects are what was heard in the words, where that is known; talks
+            without a feeling have no other. In the rest affects are drawn by `draw_affect`.
         seed: Of first weights, order, and drawn affects.
 
     Raises:
-        InputError: If a size is not positive or a share is out of [0, 1].
+        InputError: If a size is not positive, a share is out of [0, 1], or an arm is unknown.
     """
 
     tokens: int = 4
     hidden: int = 64
     together: bool = False
     rate: float = 3e-3
-    model_rate: float = 5e-5
+    matrix_rate: float = 5e-3
+    other_rate: float = 1e-3
     batch_rows: int = 16
     steps: int = 800
     row_tokens: int = 256
     warm_up_steps: int = 20
+    arms: tuple[str, ...] = ("prefix",)
     silent_share: float = 0.1
-    noted_share: float = 0.0
+    told_share: float = 0.3
+    heard_share: float = 0.3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,10 +127,17 @@ class PrefixRecipe:
                 f"Expected rows, steps and tokens, got {self.batch_rows}, {self.steps} and "
                 f"{self.row_tokens}."
             )
-        if not (0 <= self.silent_share <= 1 and 0 <= self.noted_share <= 1):
-            raise InputError(
-                f"Expected shares in [0, 1], got {self.silent_share} and {self.noted_share}."
-            )
+        shares = (self.silent_share, self.told_share, self.heard_share)
+        if min(shares) < 0 or max(self.silent_share, self.told_share + self.heard_share) > 1:
+            raise InputError(f"Expected shares in [0, 1], also together, got {shares}.")
+        if not self.arms or not set(self.arms) <= set(ARMS):
+            raise InputError(f"Expected arms out of {', '.join(ARMS)}, got {self.arms}.")
+
+
+FROZEN: Final = PrefixRecipe()
+"""For any model that stays as it is."""
+TOGETHER: Final = PrefixRecipe(together=True, arms=tuple(ARMS), batch_rows=48)
+"""For the bundled model, which learns with its prefix."""
 
 
 def draw_affect(feeling: Feeling, strength: Strength, generator: torch.Generator) -> UserAffect:
@@ -107,17 +156,31 @@ def draw_affect(feeling: Feeling, strength: Strength, generator: torch.Generator
     weights = [-math.log(max(_uniform(generator), 1e-9)) for _ in others]  # flat Dirichlet
     shares = iter((1 - confidence) * weight / sum(weights) for weight in weights)
     probabilities = {f: confidence if f == top else next(shares) for f in FEELINGS}
+    affect = affect_of(probabilities)
+    return replace(affect, channels=("face", "voice"), agreement=1.0)
+
+
+def affect_of(probabilities: Mapping[Feeling, float]) -> UserAffect:
+    """Say what a distribution amounts to, as the recogniser does; of the words, if of one channel.
+
+    Args:
+        probabilities: Of each feeling; calibrated, they sum to 1.
+    """
     likeliest = max(probabilities, key=probabilities.__getitem__)
-    sure = probabilities[likeliest]
+    sure = min(1.0, probabilities[likeliest])
     return UserAffect(
         label=likeliest if sure >= UNCLEAR_BELOW else None,
         probabilities=probabilities,
         confidence=sure,
         valence=sum(p * CIRCUMPLEX[f][0] for f, p in probabilities.items()),
         arousal=sum(p * CIRCUMPLEX[f][1] for f, p in probabilities.items()),
-        channels=("face", "voice"),
-        agreement=1.0,
+        channels=("words",),
     )
+
+
+def digest(text: str) -> str:
+    """Name some words, however they were spelt, without repeating them."""
+    return hashlib.sha256(bare(text).encode()).hexdigest()[:16]
 
 
 def _uniform(generator: torch.Generator) -> float:
@@ -195,9 +258,19 @@ def loss_behind(prefix: EmotionPrefix | None, model: Any, rows: Sequence[Exercis
     ids, there, learned = ids.to(device), there.to(device), learned.to(device)
     words = model.get_input_embeddings()
     embedded = words(ids) if prefix is None else prefix.embed(words, ids)
-    logits = model(inputs_embeds=embedded, attention_mask=there).logits[:, :-1]
-    chosen = learned[:, 1:]
-    return functional.cross_entropy(logits[chosen].float(), ids[:, 1:][chosen])
+    chosen = functional.pad(learned[:, 1:], (0, 1))
+    logits = _logits(model, embedded, there, chosen).float()
+    return functional.cross_entropy(logits, ids.roll(-1, 1)[chosen])
+
+
+def _logits(model: Any, embedded: Tensor, there: Tensor, chosen: Tensor) -> Tensor:
+    """Predict behind chosen positions, (row, position) bool -> (chosen, vocabulary)."""
+    if isinstance(model, LlamaForCausalLM):  # those of the other positions are never made
+        hidden = model.model(inputs_embeds=embedded, attention_mask=there).last_hidden_state
+        logits: Tensor = model.lm_head(hidden[chosen])
+        return logits
+    all_: Tensor = model(inputs_embeds=embedded, attention_mask=there).logits
+    return all_[chosen]
 
 
 class PrefixRun:
@@ -206,10 +279,11 @@ class PrefixRun:
     Args:
         model: Any causal model of transformers; frozen here unless the recipe says together.
         tokenizer: Its own, with a chat template.
-        talks: To learn from; those without a feeling are left out.
+        talks: To learn from; those without a feeling are left out where no words were heard.
         valid: To measure on, likewise.
         recipe: How.
         folder: Where the checkpoint goes.
+        heard: What a recogniser reads in the words; None teaches by annotated feelings alone.
 
     Raises:
         InputError: If no talk has a feeling.
@@ -223,28 +297,35 @@ class PrefixRun:
         valid: Sequence[Talk],
         recipe: PrefixRecipe,
         folder: Path,
+        heard: Heard | None = None,
     ) -> None:
         self.model = model.requires_grad_(recipe.together).eval()
         self.tokenizer = tokenizer
         self.recipe = recipe
         self.folder = folder
-        self.talks = [talk for talk in talks if _can_teach(talk)]
-        self.valid = [talk for talk in valid if _can_teach(talk)]
+        self.heard = heard or {}
+        self.talks = self._teaching(talks)
+        self.valid = self._teaching(valid)
         if not self.talks:
             raise InputError(f"Expected talks with a feeling, got {len(talks)} without.")
         self.prefix = _new_prefix(model, recipe)
-        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.0)
+        own = [{"params": list(self.prefix.parameters()), "peak": recipe.rate}]
+        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(own, weight_decay=0.0)]
+        if recipe.together:
+            self.optimizers += optimizers_of(model, recipe.matrix_rate, recipe.other_rate, 0.05)
         self._model_before = fingerprint(model)
-        self._exercises: dict[int, Exercise] = {}
         self.step = 0
         self.seconds = 0.0
         self.curve: list[dict[str, float]] = []
 
-    def _groups(self) -> list[dict[str, Any]]:
-        groups = [{"params": list(self.prefix.parameters()), "peak": self.recipe.rate}]
-        if self.recipe.together:
-            groups.append({"params": list(self.model.parameters()), "peak": self.recipe.model_rate})
-        return groups
+    def _teaching(self, talks: Sequence[Talk]) -> list[Talk]:
+        pieces = [piece for talk in talks for piece in _cut(talk, self.recipe.row_tokens * 6 // 10)]
+        return [talk for talk in pieces if _is_answered(talk) and (_is_felt(talk) or self.heard)]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.recipe.steps
 
     @property
     def _checkpoint(self) -> Path:
@@ -257,59 +338,94 @@ class PrefixRun:
 
     def advance(self) -> float:
         """Take one step and return its loss in nats a token."""
-        begun = time.monotonic()
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        drawn = torch.randint(len(self.talks), (self.recipe.batch_rows,), generator=generator)
-        loss = loss_behind(self.prefix, self.model, [self._row(i) for i in drawn.tolist()])
+        loss = self._loss([self._row(index) for index in self._batch()])
         loss.backward()  # type: ignore[no-untyped-call]
-        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(learning, 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * _share(self.step, self.recipe)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 1.0)
+        set_rates(self.optimizers, _share(self.step, self.recipe))
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
-        self.seconds += time.monotonic() - begun
         return float(loss.detach())
 
-    def _row(self, index: int) -> Exercise:
-        if index not in self._exercises:
-            self._exercises[index] = self._exercise(self.talks[index], index)
-        return self._exercises[index]
+    def _loss(self, rows: Sequence[Exercise]) -> Tensor:
+        """Mean loss of some talks, a scalar ()."""
+        device = self.model.get_input_embeddings().weight.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.recipe.together):
+            return loss_behind(self.prefix, self.model, rows)
 
-    def _exercise(self, talk: Talk, number: int) -> Exercise:
+    def _batch(self) -> list[int]:
+        """Choose the step's talks by number: a pass takes each once, with others of its length."""
+        size = min(self.recipe.batch_rows, len(self.talks))
+        pass_, place = divmod(self.step, len(self.talks) // size)
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + pass_)
+        order = torch.randperm(len(self.talks), generator=generator).tolist()
+        span = slice(first := place // _SPAN * _SPAN * size, first + _SPAN * size)
+        alike = sorted(order[span], key=lambda index: _words(self.talks[index]))
+        batches = [alike[i : i + size] for i in range(0, len(alike) - size + 1, size)]
+        mixed = torch.randperm(len(batches), generator=generator).tolist()
+        return batches[mixed[place % _SPAN]]
+
+    def _row(self, index: int) -> Exercise:
+        number = self.step * len(self.talks) + index
         generator = torch.Generator().manual_seed(self.recipe.seed * 7_000_003 + number)
-        messages = felt_messages(talk, self.recipe.silent_share, generator)
-        if _uniform(generator) < self.recipe.noted_share:
+        arm = self.recipe.arms[int(_uniform(generator) * len(self.recipe.arms))]
+        return self._exercise(self.talks[index], arm, self.recipe.silent_share, generator)
+
+    def _exercise(
+        self, talk: Talk, arm: str, silent_share: float, generator: torch.Generator
+    ) -> Exercise:
+        noted, prefixed = ARMS[arm]
+        report = self._report(talk, _uniform(generator))
+        messages = felt_messages(talk, silent_share, generator, report)
+        if noted:
             messages = condition(messages, write=short_note)
-        whole = exercise(self.tokenizer, messages, self.recipe.tokens)
+        whole = exercise(self.tokenizer, messages, self.recipe.tokens if prefixed else 0)
         kept = slice(-self.recipe.row_tokens, None)
         return Exercise(whole.ids[kept], whole.learned[kept])
 
+    def _report(self, talk: Talk, drawn: float) -> Report:
+        """Choose by a number in [0, 1] how a talk's affects come about."""
+        if not _is_felt(talk):
+            return partial(_heard, self.heard)
+        if drawn < self.recipe.told_share:
+            return _told
+        heard = self.heard and drawn < self.recipe.told_share + self.recipe.heard_share
+        return partial(_heard, self.heard) if heard else _drawn
+
+    def validate(self) -> dict[str, float]:
+        """Losses on validation talks: each arm, and their mean; see `Learner.validate`."""
+        arms = {arm: self.validation_loss(arm) for arm in self.recipe.arms}
+        mean = sum(arms.values()) / len(arms)
+        return {"valid_loss": mean, **{f"valid_{arm}": loss for arm, loss in arms.items()}}
+
     @torch.no_grad()
-    def validation_loss(self, most_talks: int = 64) -> float:
-        """Nats a token of the human answers in the validation talks; nan where there are none."""
-        rows = [self._exercise(talk, -1 - n) for n, talk in enumerate(self.valid[:most_talks])]
+    def validation_loss(self, arm: str = "prefix", most_talks: int = 96) -> float:
+        """Nats a token of the human answers in the validation talks; nan where there are none.
+
+        Args:
+            arm: How the affects are told, which are the same for each arm.
+            most_talks: That are read.
+        """
+        rows = [
+            self._exercise(talk, arm, 0.0, torch.Generator().manual_seed(number))
+            for number, talk in enumerate(self.valid[:: -(-len(self.valid) // most_talks) or 1])
+        ]
         batches = [rows[i : i + 16] for i in range(0, len(rows), 16)]
         weights = [sum(int(row.learned.sum()) for row in batch) for batch in batches]
-        losses = [float(loss_behind(self.prefix, self.model, batch)) for batch in batches]
+        losses = [float(self._loss(batch)) for batch in batches]
         total = sum(loss * weight for loss, weight in zip(losses, weights, strict=True))
         return total / sum(weights) if weights else math.nan
 
     def save(self) -> None:
         """Write a checkpoint; the one before stays whole until this one is."""
-        tensors = {f"prefix.{n}": t.detach() for n, t in self.prefix.named_parameters()}
-        if self.recipe.together:
-            tensors |= {f"model.{n}": t.detach() for n, t in self.model.named_parameters()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        facts = {"step": self.step, "seconds": self.seconds, "curve": self.curve}
-        facts |= {"recipe": asdict(self.recipe), "model": self._model_before}
-        partial = self.folder / "prefix_run.partial"
-        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(whole, partial, {"run": json.dumps(facts)})
-        partial.replace(self._checkpoint)
+        facts = {"recipe": _as_json(self.recipe), "model": self._model_before}
+        write_checkpoint(self._checkpoint, self, self._modules(), self.optimizers, facts)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        together = {"model": self.model} if self.recipe.together else {}
+        return {"prefix": self.prefix, **together}
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint; False where there is none.
@@ -319,42 +435,52 @@ class PrefixRun:
         """
         if not self.is_begun:
             return False
-        with safe_open(self._checkpoint, "pt") as file:
-            facts = json.loads(file.metadata()["run"])
-        if (facts["recipe"], facts["model"]) != (asdict(self.recipe), self._model_before):
+        facts = read_facts(self._checkpoint)
+        if (facts["recipe"], facts["model"]) != (_as_json(self.recipe), self._model_before):
             raise InputError(
                 f"Expected a run of this recipe and model in {self._checkpoint}, got another's."
             )
-        self.step, self.seconds, self.curve = facts["step"], facts["seconds"], facts["curve"]
-        self._load(load_file(self._checkpoint))
+        read_checkpoint(self._checkpoint, self, self._modules(), self.optimizers)
         return True
 
-    def _load(self, tensors: Mapping[str, Tensor]) -> None:
-        with torch.no_grad():
-            for kind, module in (("prefix", self.prefix), ("model", self.model)):
-                for name, parameter in module.named_parameters():
-                    if f"{kind}.{name}" in tensors:
-                        parameter.copy_(tensors[f"{kind}.{name}"])
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "optimizer":
-                index, key = rest.split(".")
-                states.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
-
     def export(self, folder: Path) -> None:
-        """Write the prefix, and the model with it where it learnt as well."""
+        """Write the prefix, and the model with it where it learnt as well, as float16."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.recipe.together:
-            self.model.save_pretrained(folder)
+            self.model.half().save_pretrained(folder)
+            for file in folder.glob("*.safetensors"):
+                file.chmod(0o644)  # written as 600, which no installer would share
             self.tokenizer.save_pretrained(folder)
-        self.prefix.save(folder, self.model)
+        self.prefix.save(folder, self.model.float())
 
 
-def _can_teach(talk: Talk) -> bool:
-    answered = any(not a and b for (a, _), (b, _) in pairwise(talk.turns))
-    return talk.feeling is not None and answered
+_SPAN: Final = 16
+"""Steps whose talks are sorted by length together: less is padded, and steps still vary."""
+
+
+def _as_json(recipe: PrefixRecipe) -> dict[str, Any]:
+    return {**asdict(recipe), "arms": list(recipe.arms)}
+
+
+def _is_answered(talk: Talk) -> bool:
+    return any(not a and b for (a, _), (b, _) in pairwise(talk.turns))
+
+
+def _is_felt(talk: Talk) -> bool:
+    return talk.feeling is not None or any(talk.shown)
+
+
+def _words(talk: Talk) -> int:
+    return sum(len(text.split()) for _, text in talk.turns)
+
+
+def _cut(talk: Talk, most_words: int) -> Iterator[Talk]:
+    """Cut a long talk between turns."""
+    done = 0
+    for piece in windows(talk.turns, most_words):
+        after = done + len(piece)
+        yield replace(talk, turns=tuple(piece), shown=talk.shown[done:after])
+        done = after
 
 
 def _new_prefix(model: Any, recipe: PrefixRecipe) -> EmotionPrefix:
@@ -373,58 +499,45 @@ def _share(step: int, recipe: PrefixRecipe) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, gone)))
 
 
-def felt_messages(talk: Talk, silent_share: float, generator: torch.Generator) -> list[Message]:
-    """Write a talk as messages; what the teller says carries a drawn affect.
+Report = Callable[[str, Felt | None, torch.Generator], UserAffect | None]
+"""(what was said, annotated feeling, randomness) → affect."""
+
+
+def _told(text: str, felt: Felt | None, generator: torch.Generator) -> UserAffect | None:
+    return None if felt is None else UserAffect(felt[0], confidence=TOLD_CONFIDENCE[felt[1]])
+
+
+def _drawn(text: str, felt: Felt | None, generator: torch.Generator) -> UserAffect | None:
+    return None if felt is None else draw_affect(*felt, generator)
+
+
+def _heard(
+    heard: Heard, text: str, felt: Felt | None, generator: torch.Generator
+) -> UserAffect | None:
+    read = heard.get(digest(text))
+    return None if read is None else affect_of(dict(zip(FEELINGS, read, strict=True)))
+
+
+def felt_messages(
+    talk: Talk, silent_share: float, generator: torch.Generator, report: Report = _drawn
+) -> list[Message]:
+    """Write a talk as messages; what the teller says carries an affect.
 
     Args:
-        talk: With a feeling.
+        talk: Of any kind.
         silent_share: Turns of the teller without an affect.
         generator: Source of all randomness.
+        report: Makes the affects.
     """
-    turns = list(talk.turns)
-    while turns and not turns[-1][0]:
+    shown = talk.shown or (talk.feeling,) * len(talk.turns)
+    turns = list(zip(talk.turns, shown, strict=True))
+    while turns and not turns[-1][0][0]:
         turns.pop()  # nobody answers it
-    while turns and turns[0][0]:
+    while turns and turns[0][0][0]:
         turns.pop(0)  # templates want the user to begin
-    messages = [Message("assistant" if listens else "user", text) for listens, text in turns]
-    if talk.feeling is None:
-        return messages
-    drawn = [
-        (draw_affect(*talk.feeling, generator), _uniform(generator) < silent_share)
-        for _ in messages
-    ]
-    return [
-        replace(m, affect=affect) if m.role == "user" and not silent else m
-        for m, (affect, silent) in zip(messages, drawn, strict=True)
-    ]
-
-
-def train_prefix(
-    run: PrefixRun,
-    *,
-    save_every_s: float = 120.0,
-    validate_every: int = 100,
-    until_step: int | None = None,
-    progress: Callable[[PrefixRun, float], None] | None = None,
-) -> None:
-    """Go on with a run to its end, saving and validating on the way.
-
-    Args:
-        run: At any step.
-        save_every_s: Seconds between checkpoints.
-        validate_every: Steps between validations, each a point of `run.curve`.
-        until_step: Stop there, as a kill would, but saved.
-        progress: Called after each step with the run and its loss.
-    """
-    last = run.recipe.steps if until_step is None else min(until_step, run.recipe.steps)
-    saved = time.monotonic()
-    while run.step < last:
-        loss = run.advance()
-        if run.step % validate_every == 0 or run.step == run.recipe.steps:
-            run.curve.append({"step": run.step, "valid_loss": round(run.validation_loss(), 4)})
-        if time.monotonic() - saved > save_every_s:
-            run.save()
-            saved = time.monotonic()
-        if progress is not None:
-            progress(run, loss)
-    run.save()
+    messages: list[Message] = []
+    for (listens, text), felt in turns:
+        silent = _uniform(generator) < silent_share
+        affect = None if listens or silent else report(text, felt, generator)
+        messages.append(Message("assistant" if listens else "user", text, affect))
+    return messages

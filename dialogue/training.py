@@ -12,16 +12,14 @@ import hashlib
 import json
 import math
 import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -41,6 +39,13 @@ from dialogue.data import (
     windows,
 )
 from dialogue.errors import CorpusError, InputError
+from dialogue.learning import (
+    optimizers_of,
+    read_checkpoint,
+    read_facts,
+    set_rates,
+    write_checkpoint,
+)
 from dialogue.models.bundled import BundledDecoding
 
 __all__ = [
@@ -53,7 +58,6 @@ __all__ = [
     "build_tokenizer",
     "export",
     "prepare",
-    "train",
 ]
 
 SPECIAL_TOKENS: Final = ("<|pad|>", "<|start|>", "<|user|>", "<|agent|>", "<|end|>")
@@ -322,19 +326,6 @@ def loss_of(model: LlamaForCausalLM, tokens: Tensor, learned: Tensor) -> Tensor:
     return functional.cross_entropy(logits, tokens[:, 1:][chosen])
 
 
-def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    return [
-        torch.optim.Muon(
-            matrices, lr=recipe.matrix_rate, weight_decay=recipe.weight_decay, momentum=0.95
-        ),
-        torch.optim.AdamW(
-            others, lr=recipe.other_rate, betas=(0.9, 0.95), weight_decay=0.0, eps=1e-10
-        ),
-    ]
-
-
 def rate_at(step: int, steps: int, decay_from: int, warm_up_steps: int) -> float:
     """Share of the peak learning rate at a step: warm-up, stable, linear decay to zero.
 
@@ -367,7 +358,9 @@ class Run:
         self.folder = folder
         self.device = torch.device(device)
         self.model = build_model(recipe.shape, prepared.tokenizer, recipe.seed).to(self.device)
-        self.optimizers = _optimizers(self.model, recipe)
+        self.optimizers = optimizers_of(
+            self.model, recipe.matrix_rate, recipe.other_rate, recipe.weight_decay
+        )
         general = prepared.general
         kept = Rows(general.tokens[: recipe.general_rows], general.learned[: recipe.general_rows])
         self.rows = _joined([kept, prepared.listening])
@@ -392,18 +385,17 @@ class Run:
 
     def advance(self) -> float:
         """Take one step and return its loss in nats a token."""
-        begun = time.monotonic()
         rows = self.recipe.batch_rows
         part = slice(self.step * rows, (self.step + 1) * rows)
         loss = self._loss(self.rows, part)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self._set_rates()
+        share = rate_at(self.step, self.steps, self.decay_from, self.recipe.warm_up_steps)
+        set_rates(self.optimizers, share)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        self.seconds += time.monotonic() - begun
         return float(loss.detach())
 
     def _loss(self, rows: Rows, part: slice) -> Tensor:
@@ -413,12 +405,10 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16):
             return loss_of(self.model, tokens, learned)
 
-    def _set_rates(self) -> None:
-        share = rate_at(self.step, self.steps, self.decay_from, self.recipe.warm_up_steps)
-        peaks = (self.recipe.matrix_rate, self.recipe.other_rate)
-        for optimizer, peak in zip(self.optimizers, peaks, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * share
+    def validate(self) -> dict[str, float]:
+        """Losses on the validation part, and the tokens read so far; see `Learner.validate`."""
+        tokens = self.step * self.recipe.batch_rows * self.recipe.row_tokens
+        return {"tokens": tokens, "valid_loss": self.validation_loss()}
 
     @torch.no_grad()
     def validation_loss(self, most_rows: int = 96) -> float:
@@ -434,18 +424,8 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint; the one before stays whole until this one is."""
-        tensors = {f"model.{n}": p.detach() for n, p in self.model.named_parameters()}
-        for number, optimizer in enumerate(self.optimizers):
-            for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{index}.{k}": v for k, v in state.items()}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        facts = {"step": self.step, "seconds": self.seconds, "curve": self.curve}
-        facts["recipe"] = asdict(self.recipe)
-        partial = self.folder / "run.partial"
-        save_file(
-            {n: t.contiguous() for n, t in tensors.items()}, partial, {"run": json.dumps(facts)}
-        )
-        partial.replace(self._checkpoint)
+        facts = {"recipe": asdict(self.recipe)}
+        write_checkpoint(self._checkpoint, self, {"model": self.model}, self.optimizers, facts)
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint; False where there is none.
@@ -456,73 +436,10 @@ class Run:
         if not self.is_begun:
             return False
         path = self._checkpoint
-        facts = json.loads(_metadata(path)["run"])
-        if facts["recipe"] != asdict(self.recipe):
+        if read_facts(path)["recipe"] != asdict(self.recipe):
             raise InputError(f"Expected a run of this recipe in {path}, got another recipe's.")
-        self.step, self.seconds, self.curve = facts["step"], facts["seconds"], facts["curve"]
-        self._load(load_file(path))
+        read_checkpoint(path, self, {"model": self.model}, self.optimizers)
         return True
-
-    def _load(self, tensors: Mapping[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(tensors[f"model.{name}"])
-        for number, optimizer in enumerate(self.optimizers):
-            states: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in tensors.items():
-                kind, _, rest = name.partition(".")
-                if kind == "optimizer" and rest.startswith(f"{number}."):
-                    _, index, key = rest.split(".", 2)
-                    states.setdefault(int(index), {})[key] = tensor
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return dict(file.metadata())
-
-
-def train(
-    run: Run,
-    *,
-    save_every_s: float = 180.0,
-    validate_every: int = 200,
-    until_step: int | None = None,
-    progress: Callable[[Run, float], None] | None = None,
-) -> None:
-    """Go on with a run to its end, saving and validating on the way.
-
-    Args:
-        run: At any step.
-        save_every_s: Seconds between checkpoints.
-        validate_every: Steps between validations, each a point of `run.curve`.
-        until_step: Stop there, as a kill would, but saved.
-        progress: Called after each step with the run and its loss.
-    """
-    last = run.steps if until_step is None else min(until_step, run.steps)
-    saved = time.monotonic()
-    while run.step < last:
-        loss = run.advance()
-        if run.step % validate_every == 0 or run.step == run.steps:
-            run.curve.append(_point(run, loss))
-        if time.monotonic() - saved > save_every_s:
-            run.save()
-            saved = time.monotonic()
-        if progress is not None:
-            progress(run, loss)
-    run.save()
-
-
-def _point(run: Run, loss: float) -> dict[str, float]:
-    return {
-        "step": run.step,
-        "tokens": run.step * run.recipe.batch_rows * run.recipe.row_tokens,
-        "seconds": round(run.seconds),
-        "train_loss": round(loss, 4),
-        "valid_loss": round(run.validation_loss(), 4),
-    }
 
 
 def export(run: Run, folder: Path) -> None:

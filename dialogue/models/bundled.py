@@ -250,7 +250,7 @@ class BundledModel:
     def _best(
         self, candidates: list[Candidate], said: list[str], affect: UserAffect | None
     ) -> Candidate:
-        alone = self._likelihood_alone(candidates)
+        alone = self._likelihoods(self._opening(), [c.ids for c in candidates])
         how = self._decoding
         curious = how.curiosity * (not any("?" in text for text in said[-2:]))
         scores = [
@@ -262,19 +262,43 @@ class BundledModel:
         ]
         return candidates[scores.index(max(scores))]
 
+    def likelihoods(
+        self,
+        messages: Sequence[Message],
+        replies: Sequence[str],
+        affect: UserAffect | None = None,
+    ) -> list[float]:
+        """Return the mean log-probability a token, in nats, of given replies and their ends.
+
+        Args:
+            messages: What was said before, ending with the user's; empty for nothing at all.
+            replies: Any texts.
+            affect: How the newest message was said.
+        """
+        prompt = self.encode(messages, affect) if messages else self._opening()
+        end = self._tokenizer.eos_token_id
+        texts = [self._tokenizer.encode(tidy(r), add_special_tokens=False) for r in replies]
+        return self._likelihoods(prompt, [(*ids, end) for ids in texts])
+
+    def _opening(self) -> Tensor:
+        """Write a talk in which nothing was said before the answer, (1, token)."""
+        ids = self._tokenizer.convert_tokens_to_ids(["<|start|>", "<|agent|>"])
+        return torch.tensor([ids], device=self._model.device)
+
     @torch.inference_mode()
-    def _likelihood_alone(self, candidates: list[Candidate]) -> list[float]:
-        """Mean log-probability a token of each answer where nothing was said before."""
-        opening = self._tokenizer.convert_tokens_to_ids(["<|start|>", "<|agent|>"])
-        longest = max(len(c.ids) for c in candidates)
-        pad = self._tokenizer.pad_token_id
-        rows = [[*opening, *c.ids, *[pad] * (longest - len(c.ids))] for c in candidates]
-        ids = torch.tensor(rows, device=self._model.device)
-        logits = self._model(ids[:, :-1]).logits[:, 1:].log_softmax(-1)
-        chosen = logits.gather(2, ids[:, 2:, None])[..., 0].tolist()
-        return [
-            sum(row[: len(c.ids)]) / len(c.ids) for row, c in zip(chosen, candidates, strict=True)
-        ]
+    def _likelihoods(self, prompt: Tensor, answers: Sequence[Sequence[int]]) -> list[float]:
+        """Mean log-probability a token of answers, each ending in its end token."""
+        longest, pad = max(map(len, answers)), self._tokenizer.pad_token_id
+        rows = [[*ids, *[pad] * (longest - len(ids))] for ids in answers]
+        ids = torch.tensor(rows, device=prompt.device)
+        cache = DynamicCache(config=self._model.config)
+        embedded = self._embedded(prompt)
+        first = self._model(inputs_embeds=embedded, past_key_values=cache, logits_to_keep=1).logits
+        cache.batch_repeat_interleave(len(ids))
+        later = self._model(ids[:, :-1], past_key_values=cache).logits
+        logits = torch.cat([first.expand(len(ids), -1, -1), later], 1).log_softmax(-1)
+        chosen = logits.gather(2, ids[..., None])[..., 0].tolist()
+        return [sum(row[: len(a)]) / len(a) for row, a in zip(chosen, answers, strict=True)]
 
 
 _threads_lock = threading.Lock()

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils import logging as hub_logging
 
 from dialogue.affect import UserAffect
-from dialogue.conditioning import condition
+from dialogue.conditioning import condition, full_note, lean_note
 from dialogue.context import READ_ONLY_THE_END, Fitted, fit
 from dialogue.conversation import Message, as_messages
 from dialogue.errors import ModelError
@@ -183,7 +183,8 @@ class LocalModel:
 
     def _fit(self, messages: list[Message], affect: UserAffect | None) -> Fitted:
         said = self._with_persona(messages)
-        return fit(said, condition(said, affect), self._context_tokens, self._count)
+        write = full_note if said is messages else lean_note
+        return fit(said, condition(said, affect, write), self._context_tokens, self._count)
 
     def _encode(self, messages: Sequence[Message]) -> Tensor:
         """Write a talk as token ids of shape (1, token)."""

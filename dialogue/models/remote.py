@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from dialogue.affect import UserAffect
-from dialogue.conditioning import condition
+from dialogue.conditioning import condition, lean_note
 from dialogue.context import READ_ONLY_THE_END, fit
 from dialogue.conversation import Message, as_messages
 from dialogue.errors import ModelError
@@ -110,7 +110,9 @@ class RemoteModel:
     ) -> Iterator[str]:
         """Yield the answer as it comes; see `DialogueModel.stream`."""
         said = as_messages(messages)
-        fitted = fit(said, condition(said, affect), self._settings.context_tokens, _count)
+        fitted = fit(
+            said, condition(said, affect, lean_note), self._settings.context_tokens, _count
+        )
         line = _Line(cancel or threading.Event())
         opening = [READ_ONLY_THE_END] if fitted.cut else []
         return _read_beside(chain(opening, self._answer(fitted.messages, line)), line)

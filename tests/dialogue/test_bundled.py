@@ -184,10 +184,14 @@ def test_likelihoods_are_the_models_own(bundled, generator):
     assert drawn.likelihood == pytest.approx(math.fsum(terms) / len(terms), abs=1e-4)
 
 
-def test_likelihood_alone_does_not_depend_on_the_others(bundled, generator):
+def test_a_given_replys_likelihood_is_the_drawn_ones_and_does_not_depend_on_others(
+    bundled, generator
+):
     drawn = bundled.draw(bundled.encode(as_messages(TALK)), generator)
-    together = bundled._likelihood_alone(drawn)
-    assert together[0] == pytest.approx(bundled._likelihood_alone(drawn[:1])[0], abs=1e-4)
+    texts = [c.text for c in drawn]
+    given = bundled.likelihoods(as_messages(TALK), texts)
+    assert given == pytest.approx([c.likelihood for c in drawn], abs=1e-4)
+    assert given[:1] == pytest.approx(bundled.likelihoods(as_messages(TALK), texts[:1]), abs=1e-4)
 
 
 def test_the_same_seed_draws_the_same(bundled):

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from dialogue import cli, data, training
 from dialogue.affect import UserAffect
 from dialogue.errors import CorpusError, InputError, ModelError
+from dialogue.learning import learn
 from dialogue.models.base import load_model
 from dialogue.prefix import EmotionPrefix
 
@@ -38,7 +39,7 @@ def test_it_trains_and_writes_a_model(small, tmp_path, capsys):
 
 def test_resume_goes_on_from_the_checkpoint(small, tmp_path, capsys):
     begun = training.Run(small.prepared, small.recipe, tmp_path)
-    training.train(begun, until_step=3)
+    learn(begun, until_step=3)
     assert run("--data", small.root, "--out", tmp_path, "--resume") == 0
     assert f"Going on from step 3 of {begun.steps}." in capsys.readouterr().out
 

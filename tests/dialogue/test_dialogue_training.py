@@ -8,7 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dialogue.errors import InputError
-from dialogue.training import ModelShape, Run, build_model, export, loss_of, prepare, rate_at, train
+from dialogue.learning import learn
+from dialogue.training import ModelShape, Run, build_model, export, loss_of, prepare, rate_at
 
 
 def test_a_small_batch_is_learnt_by_heart(corpus, tmp_path):
@@ -23,13 +24,13 @@ def test_a_small_batch_is_learnt_by_heart(corpus, tmp_path):
 
 def test_stopped_and_resumed_equals_uninterrupted(corpus, tmp_path):
     straight = Run(corpus.prepared, corpus.recipe, tmp_path / "straight")
-    train(straight)
+    learn(straight)
     stopped = Run(corpus.prepared, corpus.recipe, tmp_path / "stopped")
-    train(stopped, until_step=3)
+    learn(stopped, until_step=3)
     resumed = Run(corpus.prepared, corpus.recipe, tmp_path / "stopped")
     assert resumed.resume()
     assert resumed.step == 3
-    train(resumed)
+    learn(resumed)
     pairs = zip(straight.model.parameters(), resumed.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert [p["valid_loss"] for p in straight.curve] == [p["valid_loss"] for p in resumed.curve]

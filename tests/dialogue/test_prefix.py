@@ -11,6 +11,7 @@ from dialogue.affect import FEELINGS, UserAffect
 from dialogue.conversation import Message
 from dialogue.data import Talk
 from dialogue.errors import InputError, ModelError
+from dialogue.learning import learn
 from dialogue.models.bundled import BundledModel
 from dialogue.models.local import Decoding
 from dialogue.models.prefixed import PrefixedModel
@@ -31,7 +32,6 @@ from dialogue.prefix_training import (
     exercise,
     felt_messages,
     loss_behind,
-    train_prefix,
 )
 from dialogue.training import build_model
 
@@ -190,7 +190,7 @@ def test_a_frozen_model_learns_a_toy_task_by_its_prefix_alone(taught, tokenizer,
     before = {name: weight.clone() for name, weight in taught.state_dict().items()}
     run = run_of(taught, tokenizer, tmp_path, replace(RECIPE, steps=40, batch_rows=4))
     first = run.validation_loss()
-    train_prefix(run, validate_every=1000)
+    learn(run, validate_every=1000)
     assert run.validation_loss() < 0.9 * first
     assert all(torch.equal(weight, before[name]) for name, weight in taught.state_dict().items())
     happy = UserAffect("happy", confidence=0.9, valence=0.7, arousal=0.5)
@@ -208,7 +208,7 @@ def test_a_frozen_model_learns_a_toy_task_by_its_prefix_alone(taught, tokenizer,
 def test_together_the_model_learns_as_well(model, tokenizer, tmp_path):
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     run = run_of(model, tokenizer, tmp_path, replace(RECIPE, together=True, steps=2))
-    train_prefix(run)
+    learn(run)
     changed = [name for name, p in model.named_parameters() if not torch.equal(p, before[name])]
     assert len(changed) > len(before) / 2
 
@@ -222,12 +222,12 @@ def test_killed_and_resumed_equals_uninterrupted(corpus, tokenizer, tmp_path, to
         return run_of(model, tokenizer, tmp_path / folder, recipe)
 
     straight = fresh("straight")
-    train_prefix(straight)
-    train_prefix(fresh("killed"), until_step=3)
+    learn(straight)
+    learn(fresh("killed"), until_step=3)
     resumed = fresh("killed")
     assert resumed.resume()
     assert resumed.step == 3
-    train_prefix(resumed)
+    learn(resumed)
     for kind in ("prefix", "model"):
         pairs = zip(
             getattr(straight, kind).parameters(), getattr(resumed, kind).parameters(), strict=True
@@ -293,7 +293,7 @@ def test_any_causal_model_takes_a_prefix(tokenizer, tmp_path):
     config = GPT2Config(vocab_size=400, n_positions=128, n_embd=16, n_layer=1, n_head=2)
     other = GPT2LMHeadModel(config).eval()
     run = run_of(other, tokenizer, tmp_path, replace(RECIPE, steps=2))
-    train_prefix(run)
+    learn(run)
     run.export(tmp_path / "out")
     assert EmotionPrefix.load(tmp_path / "out", other).shape.width == 16
 
