@@ -8,10 +8,11 @@ plus one for the end of the turn. There is no unknown token. Replies are spelt b
 
     python benchmarks/dialogue_likelihood.py --data ROOT [--talks N]
 
-The arms are the ways an affect is told (`dialogue.prefix_training.ARMS`); a live talk has `both`.
-`right` is the conversation's annotated emotion, `shuffled` another conversation's, `words` what
-`emotion.EmotionRecognizer.recognize_words` reads in each turn by itself. Intervals are of a
-bootstrap that draws whole talks. Writes benchmarks/dialogue_likelihood.json.
+The arms are the ways an affect is told (`dialogue.prefix_training.ARMS`); a live talk has `both`,
+which is the note where the weights have no prefix. `right` is the conversation's annotated emotion,
+`shuffled` another conversation's, `words` what `emotion.EmotionRecognizer.recognize_words` reads in
+each turn by itself. Intervals are of a bootstrap that draws whole talks. Writes
+benchmarks/dialogue_likelihood.json.
 """
 
 import argparse
@@ -46,7 +47,8 @@ TOLD = {
     "shuffled": ("both", "shuffled"),
     "words": ("both", "words"),
 }
-"""What is measured → (arm, whose affect)."""
+"""What is measured → (arm, whose affect). Without a prefix `both` is the note."""
+PREFIX_ABLATION = ("right note", "right prefix")
 COMPARED = (
     ("right", "none"),
     ("right", "shuffled"),
@@ -130,7 +132,7 @@ def measure(
 ) -> dict[str, Tensor]:
     """Return for each of TOLD the surprise of each talk's replies, (talk,)."""
     shown = affects(talks, read)
-    told = {name: how for name, how in TOLD.items() if prefix or how[0] != "prefix"}
+    told = TOLD if prefix else {name: TOLD[name] for name in TOLD if name not in PREFIX_ABLATION}
     by_length = sorted(range(len(talks)), key=lambda n: sum(len(t) for _, t in talks[n].turns))
     found = {name: torch.zeros(len(talks), dtype=torch.float64) for name in told}
     for first in tqdm(range(0, len(talks), BATCH), desc="talks", unit="batch", mininterval=5):

@@ -105,6 +105,7 @@ def _train_prefix(args: argparse.Namespace) -> int:
     from dialogue.models.local import PLAIN_TEMPLATE, load_pretrained
     from dialogue.prefix_training import FROZEN, TOGETHER, PrefixRun
 
+    heard = None if args.heard is None else _read_heard(args.heard)
     model, tokenizer = load_pretrained(args.model, pick_device("auto"))
     model = model.float()
     if tokenizer.chat_template is None:
@@ -112,7 +113,6 @@ def _train_prefix(args: argparse.Namespace) -> int:
     recipe = FROZEN if args.prefix_only else TOGETHER
     recipe = recipe if args.steps is None else replace(recipe, steps=args.steps)
     talks, valid = read_felt(args.data, "train"), read_felt(args.data, "valid")
-    heard = None if args.heard is None else json.loads(args.heard.read_text())
     run = PrefixRun(model, tokenizer, talks, valid, recipe, args.out, heard)
     if run.is_begun and not args.resume:
         raise InputError(f"Expected --resume or a new --out, got {args.out}, which holds a run.")
@@ -127,6 +127,16 @@ def _train_prefix(args: argparse.Namespace) -> int:
         + f". Validation loss {loss:.4f} nats a token."
     )
     return 0
+
+
+def _read_heard(path: Path) -> Any:
+    """Read which feelings were heard in the words; see `dialogue.prefix_training.Heard`."""
+    from dialogue.errors import InputError
+
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"Expected feelings heard in words in {path}, got {error}.") from error
 
 
 def _learn_with_bar(run: Any, more: Callable[[Any], dict[str, str]]) -> None:

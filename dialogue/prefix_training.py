@@ -34,7 +34,13 @@ from dialogue.learning import (
     set_rates,
     write_checkpoint,
 )
-from dialogue.prefix import EmotionPrefix, PrefixShape, fingerprint, turn_starts, weave
+from dialogue.prefix import (
+    EmotionPrefix,
+    PrefixShape,
+    fingerprint,
+    turn_starts,
+    weave,
+)
 from dialogue.text import bare
 
 __all__ = [
@@ -109,8 +115,8 @@ class PrefixRecipe:
     hidden: int = 64
     together: bool = False
     rate: float = 3e-3
-    matrix_rate: float = 5e-3
-    other_rate: float = 1e-3
+    matrix_rate: float = 2.5e-3
+    other_rate: float = 5e-4
     batch_rows: int = 16
     steps: int = 800
     row_tokens: int = 256
@@ -136,7 +142,7 @@ class PrefixRecipe:
 
 FROZEN: Final = PrefixRecipe()
 """For any model that stays as it is."""
-TOGETHER: Final = PrefixRecipe(together=True, arms=tuple(ARMS), batch_rows=48)
+TOGETHER: Final = PrefixRecipe(together=True, arms=tuple(ARMS), batch_rows=48, steps=1300)
 """For the bundled model, which learns with its prefix."""
 
 

@@ -214,7 +214,7 @@ class _Line:
 
     def open(self, request: Request, timeout_s: float) -> HTTPResponse:
         """Send a request, and return the answer as it begins."""
-        opener = build_opener(_NoRedirects, _Plain(self), _Secure(self))
+        opener = build_opener(_NoRedirects, _Noting(self))
         return cast(HTTPResponse, opener.open(request, timeout=timeout_s))
 
     def take(self, connected: socket.socket) -> None:
@@ -243,29 +243,19 @@ class _PlainConnection(HTTPConnection):
         self._line.take(self.sock)
 
 
-class _SecureConnection(HTTPSConnection):
-    def __init__(self, line: _Line, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._line = line
-
-    def connect(self) -> None:
-        super().connect()
-        self._line.take(self.sock)
+class _SecureConnection(_PlainConnection, HTTPSConnection):
+    """Notes its socket as the plain one does, once the other side has shown who it is."""
 
 
-class _Plain(HTTPHandler):
+class _Noting(HTTPHandler, HTTPSHandler):
+    """Opens connections that a line can hang up."""
+
     def __init__(self, line: _Line) -> None:
         super().__init__()
         self._line = line
 
     def http_open(self, req: Request) -> HTTPResponse:
         return self.do_open(partial(_PlainConnection, self._line), req)
-
-
-class _Secure(HTTPSHandler):
-    def __init__(self, line: _Line) -> None:
-        super().__init__()
-        self._line = line
 
     def https_open(self, req: Request) -> HTTPResponse:
         return self.do_open(partial(_SecureConnection, self._line), req)

@@ -1,6 +1,7 @@
 """`attune train-dialogue`."""
 
 import argparse
+import json
 import shutil
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from dialogue.errors import CorpusError, InputError, ModelError
 from dialogue.learning import learn
 from dialogue.models.base import load_model
 from dialogue.prefix import EmotionPrefix
+from dialogue.prefix_training import digest
 
 
 def run(*arguments):
@@ -130,3 +132,19 @@ def test_a_prefix_run_is_never_overwritten_and_goes_on(felt_only, own_model, tmp
 def test_a_prefix_needs_a_model(small, tmp_path):
     with pytest.raises(InputError, match="Expected --model FOLDER with --prefix-only"):
         run("--prefix-only", "--data", small.root, "--out", tmp_path)
+
+
+def test_what_was_heard_is_learnt_from(felt_only, own_model, tmp_path):
+    heard = tmp_path / "heard.json"
+    heard.write_text(json.dumps({digest("i lost my keys today"): [1 / 7] * 7}))
+    asked = ("--model", own_model, "--data", felt_only.root, "--steps", 1, "--heard", heard)
+    assert run(*asked, "--out", tmp_path / "out") == 0
+
+
+def test_a_broken_file_of_what_was_heard_is_one_sentence(felt_only, own_model, tmp_path):
+    heard = tmp_path / "heard.json"
+    asked = ("--model", own_model, "--data", felt_only.root, "--heard", heard, "--out", tmp_path)
+    for write in (lambda: None, lambda: heard.write_text("{")):
+        write()
+        with pytest.raises(InputError, match="Expected feelings heard in words in"):
+            run(*asked)

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from dialogue import data
 from dialogue.affect import FEELINGS
 from dialogue.data import (
     FEELING_OF,
@@ -17,6 +18,7 @@ from dialogue.data import (
     encode_talk,
     is_held_out,
     pack,
+    read_felt,
     read_held_out,
     read_source,
     windows,
@@ -66,6 +68,32 @@ def test_b_listens_in_stage_2_and_whoever_answers_in_stage_1(tmp_path):
     first, second = (read_source(tmp_path, Source("chat", stage), "train")[0] for stage in (1, 2))
     assert [listens for listens, _ in first.turns] == [False, True]
     assert [listens for listens, _ in second.turns] == [True, False]
+
+
+def test_feelings_told_turn_by_turn_stay_with_their_turns(tmp_path):
+    told = record("train", "I won", "Great", "Then I lost", "Oh")
+    for turn, emotion in zip(told["turns"], ("happiness", "neutral", "sadness", None), strict=True):
+        turn["emotion"] = emotion
+    told["turns"].insert(1, {"speaker": "A", "text": "A car", "emotion": None})
+    write(tmp_path, "chat", [told])
+    (talk,) = read_source(tmp_path, Source("chat", 1, felt=True), "train")
+    assert talk.turns[0] == (False, "I won. A car.")
+    assert talk.shown == (
+        ("happy", "clearly"), ("neutral", "clearly"), ("sad", "clearly"), None,
+    )  # fmt: skip
+    assert read_source(tmp_path, Source("chat", 1), "train")[0].shown == ()
+
+
+def test_a_prefix_is_taught_by_talks_that_feel_or_listen_and_quote_nothing_held_out(
+    tmp_path, monkeypatch
+):
+    sentence = "This very sentence has more words than eight of them"
+    write(tmp_path, "chat", [record("train", "Hello", "Hi")])
+    write(tmp_path, "felt", [record("train", "I won", "Great"), record("test", sentence, "Yes")])
+    write(tmp_path, "help", [record("train", "Hm", "Yes"), record("train", sentence, "Yes")])
+    sources = (Source("chat", 1), Source("felt", 1, felt=True), Source("help", 2))
+    monkeypatch.setattr(data, "SOURCES", sources)
+    assert [talk.id for talk in read_felt(tmp_path, "train")] == ["I won", "Hm"]
 
 
 def test_a_missing_corpus_is_one_sentence(tmp_path):

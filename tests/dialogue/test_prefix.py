@@ -25,9 +25,11 @@ from dialogue.prefix import (
     weave,
 )
 from dialogue.prefix_training import (
+    ARMS,
     CIRCUMPLEX,
     PrefixRecipe,
     PrefixRun,
+    digest,
     draw_affect,
     exercise,
     felt_messages,
@@ -251,6 +253,64 @@ def test_talks_without_a_feeling_teach_nothing(model, tokenizer, tmp_path):
         PrefixRun(model, tokenizer, [replace(TOY[0], feeling=None)], [], RECIPE, tmp_path)
 
 
+def test_a_talk_tells_what_was_annotated_or_heard_or_drawn(model, tokenizer, tmp_path):
+    heard = {digest("It happened!"): [0.1, 0, 0, 0, 0, 0.9, 0]}
+    plain = replace(TOY[0], feeling=None)
+
+    def told(talk, **shares):
+        recipe = replace(RECIPE, **{"told_share": 0.0, "heard_share": 0.0, **shares})
+        run = PrefixRun(model, tokenizer, [talk], [], recipe, tmp_path, heard)
+        report = run._report(talk, 0.5)
+        return felt_messages(talk, 0.0, torch.Generator().manual_seed(0), report)[0].affect
+
+    assert told(TOY[0], told_share=1.0) == UserAffect("happy", confidence=0.9)
+    assert told(TOY[0], heard_share=1.0).label == "sad"
+    assert told(plain).channels == ("words",)
+    assert told(TOY[0]).channels == ("face", "voice")
+
+
+def test_words_that_were_not_heard_tell_nothing(model, tokenizer, tmp_path):
+    plain = replace(TOY[0], feeling=None)
+    run = PrefixRun(model, tokenizer, [plain], [], RECIPE, tmp_path, {digest("Else."): [1 / 7] * 7})
+    assert (run._row(0).ids < 0).sum() == 0
+
+
+def test_each_arm_tells_an_affect_its_own_way(model, tokenizer, tmp_path):
+    run = run_of(model, tokenizer, tmp_path)
+    rows = {arm: run._exercise(TOY[0], arm, 0.0, torch.Generator().manual_seed(0)) for arm in ARMS}
+    for arm, (noted, prefixed) in ARMS.items():
+        assert ("[" in tokenizer.decode(rows[arm].ids.clamp(min=0))) == noted
+        assert (rows[arm].ids < 0).sum() == 3 * prefixed
+        assert rows[arm].learned.sum() == rows["none"].learned.sum()
+
+
+def test_a_pass_takes_every_talk_once(model, tokenizer, tmp_path):
+    run = run_of(model, tokenizer, tmp_path)
+    seen = []
+    for run.step in range(2):
+        seen += run._batch()
+    assert sorted(seen) == list(range(len(TOY)))
+
+
+def test_a_long_talk_is_cut_between_turns(model, tokenizer, tmp_path):
+    told = (False, "It happened again and again."), (True, "Oh no.")
+    long = Talk("1", told * 40, None, 2, (("sad", "very"), None) * 40)
+    run = PrefixRun(model, tokenizer, [long], [], RECIPE, tmp_path)
+    assert len(run.talks) > 1
+    assert sum(len(talk.turns) for talk in run.talks) == 80
+    assert all(len(talk.shown) == len(talk.turns) for talk in run.talks)
+
+
+def test_a_point_of_the_curve_has_every_arm(model, tokenizer, tmp_path):
+    recipe = replace(RECIPE, arms=("none", "both"), together=True, steps=1)
+    run = run_of(model, tokenizer, tmp_path, recipe)
+    learn(run)
+    point = run.curve[0]
+    assert point["valid_loss"] == pytest.approx(
+        (point["valid_none"] + point["valid_both"]) / 2, abs=1e-3
+    )
+
+
 def test_a_prefix_is_saved_beside_the_fingerprint_of_its_model(model, prefix, tmp_path):
     prefix.save(tmp_path, model)
     facts = json.loads((tmp_path / "prefix.json").read_text())
@@ -312,7 +372,11 @@ def test_shapes_are_checked_at_birth(wrong, message):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"steps": 0}, "Expected rows, steps and tokens"), ({"silent_share": 2.0}, "Expected shares")],
+    [
+        ({"steps": 0}, "Expected rows, steps and tokens"),
+        ({"silent_share": 2.0}, "Expected shares"),
+        ({"arms": ("all",)}, "Expected arms out of none"),
+    ],
 )
 def test_recipes_are_checked_at_birth(wrong, message):
     with pytest.raises(InputError, match=message):
