@@ -4,8 +4,7 @@
 
 Writes benchmarks/dialogue_turns.json and .md. No model is downloaded: each has the widths of a
 known one, a few of its layers, and random weights, for time does not depend on what a weight is.
-Lines, answers and feelings are alike in every turn: turns differ in what came before, and from the
-third on the note tells how the talk went.
+Lines, answers and feelings are alike in every turn: turns differ in what came before alone.
 Seconds are those of the processor, which other work on the machine does not lengthen much.
 """
 
@@ -188,9 +187,10 @@ feelings are alike in every turn. Made by `OMP_NUM_THREADS=1 python benchmarks/d
 
 {table(models)}
 
-The note of turn 20 is longer than that of turn 2, for it tells how the talk went. What is left of
-the growth is attention over the earlier talk, which no cache saves: the wider a layer, the smaller
-its share. Once a talk outgrows `context_tokens`, its beginning is dropped down to about half of
+A trend that is steady, as here, needs no words in the note; one that lifts or sinks takes some nine
+tokens more. What the notes repeated in every turn the persona now says once. What is left of the
+growth is attention over the earlier talk, which no cache saves: the wider a layer, the smaller its
+share. Once a talk outgrows `context_tokens`, its beginning is dropped down to about half of
 that, and this one turn reads the rest anew.
 """
 

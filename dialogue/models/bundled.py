@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from dialogue.affect import UserAffect, policy_for
-from dialogue.conditioning import condition, over_attributes, short_note
+from dialogue.affect import UserAffect
+from dialogue.choosing import beyond, faults, is_grave, is_late, safe_answer
+from dialogue.conditioning import condition, short_note
 from dialogue.context import LEFT_OUT, READ_ONLY_THE_END, cut_text
 from dialogue.conversation import Message, as_messages, trim
 from dialogue.models.base import Device, pick_device
@@ -23,10 +24,11 @@ from dialogue.models.local import encode, load_pretrained
 from dialogue.prefix import EmotionPrefix, has_prefix, turn_starts, weave
 from dialogue.text import bare, tidy
 
-__all__ = ["ROLE_TOKENS", "WEIGHTS", "BundledDecoding", "BundledModel", "Candidate", "faults"]
+__all__ = ["ROLE_TOKENS", "WEIGHTS", "BundledDecoding", "BundledModel", "Candidate"]
 
 ROLE_TOKENS: Final = frozenset({"<|start|>", "<|user|>", "<|agent|>", "<|end|>"})
 """Of the tokenizer that `dialogue.training` makes, by which its models are known."""
+SUBSTANCE_TOKENS: Final = 15
 _NOTE_TOKENS: Final = 16
 """Room for the note and the marks of a turn."""
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
@@ -44,21 +46,27 @@ class BundledDecoding:
         most_tokens: An answer that has not ended by then is not said.
         context_tokens: Most tokens of the talk that are read.
         relevance: Weight of how much likelier the talk makes an answer (MMI, Li et al. 2016).
+        substance: Nats a token that an answer of `SUBSTANCE_TOKENS` gains, a shorter one in
+            proportion.
         fault_cost: Nats a token that each fault costs.
         curiosity: Nats a token that a question gains where neither of the last two turns asked one.
-        rounds: How often new candidates are drawn where none could be said.
+        least_likelihood: Nats a token under which an answer is not said: the model is guessing.
+        least_sayable: Answers that must be left late in a talk, else the model is out of its depth
+            and something safe is said.
     """
 
-    candidates: int = 8
+    candidates: int = 16
     temperature: float = 0.75
     top_k: int = 50
     top_p: float = 0.9
     most_tokens: int = 40
     context_tokens: int = 190
-    relevance: float = 0.5
+    relevance: float = 0.75
+    substance: float = 1.5
     fault_cost: float = 1.0
     curiosity: float = 0.25
-    rounds: int = 3
+    least_likelihood: float = -2.0
+    least_sayable: int = 3
 
 
 @dataclass(frozen=True)
@@ -154,16 +162,17 @@ class BundledModel:
         generator = torch.Generator(self._model.device)
         generator.seed() if self._seed is None else generator.manual_seed(self._seed)
         said = [m.content for m in messages]
+        if (answer := beyond(said)) is not None:
+            return answer
         with _one_thread():
-            prompt = self.encode(messages, affect)
-            for number in range(self._decoding.rounds):
-                drawn = self.draw(prompt, generator, cancel, warmer=0.15 * number)
-                sayable = [c for c in drawn if _is_sayable(c, said)]
-                if cancel.is_set():
-                    return ""
-                if sayable:
-                    return self._best(sayable, said, affect).text
-        return _safe_answer(said, affect)
+            drawn = self.draw(self.encode(messages, affect), generator, cancel)
+            if cancel.is_set():
+                return ""
+            likely = (c for c in drawn if c.likelihood >= self._decoding.least_likelihood)
+            sayable = [c for c in likely if _is_sayable(c, said, affect)]
+            if len(sayable) >= (self._decoding.least_sayable if is_late(said) else 1):
+                return self._best(sayable, said, affect).text
+        return safe_answer(said, affect)
 
     def encode(self, messages: Sequence[Message], affect: UserAffect | None = None) -> Tensor:
         """Write a talk as token ids of shape (1, token), spelt and noted as in training."""
@@ -203,8 +212,6 @@ class BundledModel:
         prompt: Tensor,
         generator: torch.Generator,
         cancel: threading.Event | None = None,
-        *,
-        warmer: float = 0.0,
     ) -> list[Candidate]:
         """Draw answers side by side.
 
@@ -212,7 +219,6 @@ class BundledModel:
             prompt: (1, token) int64 of `encode`, ending where the answer begins.
             generator: Source of all randomness.
             cancel: Once set, drawing ends within one token.
-            warmer: Added to the temperature.
         """
         count, end = self._decoding.candidates, self._tokenizer.eos_token_id
         cache = DynamicCache(config=self._model.config)
@@ -224,7 +230,7 @@ class BundledModel:
         ids = torch.empty(count, 0, dtype=torch.long, device=prompt.device)
         scores = torch.empty(count, 0, device=prompt.device)
         for _ in range(self._decoding.most_tokens):
-            token = self._next(logits, generator, warmer)
+            token = self._next(logits, generator)
             scores = torch.cat([scores, logits.log_softmax(-1).gather(1, token)], 1)
             ids = torch.cat([ids, token], 1)
             if (ids == end).any(1).all() or (cancel is not None and cancel.is_set()):
@@ -232,9 +238,9 @@ class BundledModel:
             logits = self._model(token, past_key_values=cache).logits[:, -1]
         return [self._candidate(*row) for row in zip(ids.tolist(), scores.tolist(), strict=True)]
 
-    def _next(self, logits: Tensor, generator: torch.Generator, warmer: float) -> Tensor:
+    def _next(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one token a row: logits (row, vocabulary) → (row, 1)."""
-        scaled = logits / (self._decoding.temperature + warmer)
+        scaled = logits / self._decoding.temperature
         top, tokens = scaled.softmax(-1).topk(min(self._decoding.top_k, scaled.shape[-1]))
         before = top.cumsum(-1) - top
         kept = top.masked_fill(before > self._decoding.top_p, 0.0)
@@ -256,6 +262,7 @@ class BundledModel:
         scores = [
             c.likelihood
             + how.relevance * (c.likelihood - a)
+            + how.substance * min(1.0, len(c.ids) / SUBSTANCE_TOKENS)
             + curious * ("?" in c.text)
             - how.fault_cost * faults(c.text, said, affect)
             for c, a in zip(candidates, alone, strict=True)
@@ -322,85 +329,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _is_sayable(candidate: Candidate, said: Sequence[str]) -> bool:
+def _is_sayable(candidate: Candidate, said: Sequence[str], affect: UserAffect | None) -> bool:
     words = bare(candidate.text)
     known = {bare(text) for text in said}
-    return candidate.ended and bool(words) and words not in known and "[" not in candidate.text
-
-
-_GLAD: Final = re.compile(
-    r"\b(?:great|awesome|amazing|wonderful|fantastic|glad|congrat\w*|nice|cool|fun|happy for you"
-    r"|good (?:time|for you|to hear)|that(?:'s| is) (?:so |very |really )?good|lucky"
-    r"|exciting|lovely|so happy)\b",
-    re.IGNORECASE,
-)
-_SORRY: Final = re.compile(
-    r"\b(?:sorry|terrible|awful|horrible|sad|sucks|loss|scary|disgusting|gross|bummer)\b",
-    re.IGNORECASE,
-)
-
-
-def faults(text: str, said: Sequence[str], affect: UserAffect | None = None) -> float:
-    """Count what is wrong with an answer; 0 is best.
-
-    Args:
-        text: The answer.
-        said: Every earlier turn of the talk, by either.
-        affect: How the user seems to feel: gladness to the sad is a fault, and so is an answer
-            without a question where the policy asks one, and to say more about a person than
-            one should.
-    """
-    words = bare(text).split()
-    trigrams = _grams(words, 3)
-    found = float(len(set(trigrams)) < len(trigrams))
-    found += re.search(r"\b(\w+) \1\b", text, re.IGNORECASE) is not None
-    found += text.count('"') % 2 + (text[-1:] not in '.!?"')
-    found += max((_overlap(words, bare(earlier).split()) for earlier in said), default=0.0)
-    found += over_attributes(text, affect, said[-1] if said else "")
-    return found + (len(words) < 3) + _tone_faults(text, affect)
-
-
-def _tone_faults(text: str, affect: UserAffect | None) -> float:
-    glad, sorry = _GLAD.search(text) is not None, _SORRY.search(text) is not None
-    found = float(glad and sorry)
-    if affect is None:
-        return found
-    found += 0.5 * (policy_for(affect).act == "ask" and "?" not in text)
-    # A weak or contradictory signal about the face never overrules the words of the talk.
-    if affect.strength != "slightly" and affect.accord != "conflict":
-        found += (affect.sign > 0 and sorry) + (affect.sign < 0 and glad)
-    return found
-
-
-def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]
-
-
-def _overlap(words: Sequence[str], earlier: Sequence[str]) -> float:
-    """Share of the trigrams of an answer that were said before."""
-    grams = set(_grams(words, 3))
-    return len(grams & set(_grams(earlier, 3))) / len(grams) if grams else 0.0
-
-
-_SAFE: Final[tuple[str, ...]] = (
-    "I'm listening. Would you tell me more about that?",
-    "Thank you for telling me. How was that for you?",
-    "I see. What happened next?",
-    "What would help you most right now?",
-    "Take your time. I am here.",
-    "What do you make of it yourself?",
-    "How long has it been like this?",
-    "Is there someone you can talk to about this as well?",
-)
-_SAFE_JOY: Final[tuple[str, ...]] = (
-    "That is lovely to hear. Tell me more!",
-    "How wonderful! How did it come about?",
-    "I am glad with you. What was the best part?",
-)
-
-
-def _safe_answer(said: Sequence[str], affect: UserAffect | None) -> str:
-    """Say something short and safe that was not said yet, as long as there is any."""
-    known = {bare(text) for text in said}
-    choices = (*_SAFE_JOY, *_SAFE) if affect is not None and affect.sign > 0 else _SAFE
-    return next((text for text in choices if bare(text) not in known), choices[0])
+    new = candidate.ended and bool(words) and words not in known and "[" not in candidate.text
+    return new and not is_grave(faults(candidate.text, said, affect), said)
