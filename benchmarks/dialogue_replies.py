@@ -1,9 +1,10 @@
 """How varied the bundled model's replies are, and whether it knows which reply belongs to a talk.
 
-    python benchmarks/dialogue_replies.py --data ROOT [--contexts N]
+    python benchmarks/dialogue_replies.py --data ROOT [--contexts N] [--after N]
 
 Contexts are of EmpatheticDialogues validation, one a talk, with the annotated feeling; all figures
-are of the shipped settings and one seed. Writes benchmarks/dialogue_replies.json.
+are of the shipped settings and one seed. These settings were chosen on the first 500 contexts, so
+those are left out. Writes benchmarks/dialogue_replies.json.
 
 Replies: distinct ones (case and punctuation aside); Dist-n (Li et al. 2016), distinct n-grams over
 all, of lower-cased NLTK tokens; `copies_context`, those with five words in a row, or all of at
@@ -129,11 +130,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("ATTUNE_DATA"))
     parser.add_argument("--contexts", type=int, default=500)
+    parser.add_argument("--after", type=int, default=500, help="contexts to leave out before")
     args = parser.parse_args()
     torch.set_num_threads(1)
     random_ = random.Random(SEED)
     all_ = contexts(args.data)
-    chosen = all_[: args.contexts]
+    chosen = all_[args.after : args.after + args.contexts]
     model = BundledModel.load(device="cpu", seed=SEED)
     talks = [messages for _, messages, _, _ in chosen]
     replies = [model.reply(messages, affect=affect) for _, messages, affect, _ in tqdm(chosen)]
@@ -146,6 +148,7 @@ def main() -> None:
         "decoding": vars(BundledDecoding()),
         "seed": SEED,
         "contexts": len(chosen),
+        "after": args.after,
         "model": summed_up(replies, talks),
         "people": summed_up(people, talks),
         "copied_from_training": len(copied_from_training(args.data, replies)),

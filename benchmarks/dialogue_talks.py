@@ -143,7 +143,9 @@ def main() -> None:
 Made by `python benchmarks/dialogue_talks.py` with the weights of sha256 `{digest[:16]}…`, the
 shipped settings and seed {SEED}. The person's lines were written before any answer was seen and are
 the same whatever is answered; beside each stands the feeling that face and voice were taken to
-show, and how surely. Nothing was drawn again, chosen or left out.
+show, and how surely. No answer was drawn again, chosen or
+left out; but the rules by which the model chooses were mended after reading earlier runs of these
+very talks, which flatters it.
 """
     path = Path(__file__).with_suffix(".md")
     path.write_text("\n".join([head, *talks]))
