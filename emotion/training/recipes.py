@@ -84,7 +84,7 @@ class FaceRecipe:
 
 def face_taught() -> FaceRecipe:
     """Train on from `--init` for a while, by what `--teachers` say as well."""
-    schedule = Schedule(epochs=30, batch=128, learning_rate=0.05, optimiser="sgd", average=0.998)
+    schedule = Schedule(epochs=16, batch=128, learning_rate=0.04, optimiser="sgd", average=0.998)
     stages = tuple(
         replace(stage, augmentation=replace(stage.augmentation, lit=0.2, noisy=0.2))
         for stage in FaceRecipe().stages
