@@ -113,7 +113,7 @@ def split_faces(faces: Faces, per_thousand: int, seed: int) -> tuple[Faces, Face
     FER2013 names no people, so the parts may share some.
 
     Raises:
-        CorpusError: If there are so few that none is held out.
+        CorpusError: If some should be held out and there are too few.
     """
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(faces), dtype=bool)
@@ -121,9 +121,9 @@ def split_faces(faces: Faces, per_thousand: int, seed: int) -> tuple[Faces, Face
         (members,) = np.nonzero(faces.labels == emotion)
         wanted = len(members) * per_thousand // 1000
         held_out[generator.permutation(members)[:wanted]] = True
-    if not held_out.any():
+    if per_thousand and not held_out.any():
         raise CorpusError(
-            f"Expected at least {math.ceil(1000 / max(per_thousand, 1))} faces of some emotion, as "
+            f"Expected at least {math.ceil(1000 / per_thousand)} faces of some emotion, as "
             f"{per_thousand} of a thousand are held out, got {len(faces)} in all."
         )
     return faces.take(~held_out), faces.take(held_out)
