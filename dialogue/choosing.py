@@ -57,7 +57,7 @@ _ALREADY_TOLD: Final[tuple[tuple[str, str], ...]] = (
 _LASTING: Final[tuple[tuple[str, str], ...]] = (
     (
         _DEATH,
-        r"\b(?:hope (?:he|she|it|they|you (?:find|get|have))|(?:he|she)(?:'ll|'s)"
+        r"\b(?:hope (?:he|she|it|they|your|you (?:find|get|have))|(?:he|she)(?:'ll|'s)"
         r"|find (?:him|her|it)|get (?:better|well)|(?:he|she) (?:will|is|has|does)"
         r"|(?:will|is|has|does) (?:he|she|the|your)|good (?:time|way)"
         r"|did you (?:miss|find|like)|do you have)\b",

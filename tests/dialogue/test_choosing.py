@@ -57,6 +57,7 @@ def test_a_tone_that_does_not_fit_is_a_fault(text, affect, count):
         ("You should call the police.", ["I don't want to call the police."]),
         ("Did you find it?", ["I found my ring again."]),
         ("I hope you find him soon.", DEAD),
+        ("I hope your dog is okay!", DEAD),
         ("Is he a good dog?", DEAD),
         ("That is great!", ["Nobody came and I was so lonely."]),
         ("I love that cake too.", ["I baked a cake."]),
