@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from dialogue.affect import UserAffect
@@ -31,6 +33,8 @@ ROLE_TOKENS: Final = frozenset({"<|start|>", "<|user|>", "<|agent|>", "<|end|>"}
 SUBSTANCE_TOKENS: Final = 15
 _NOTE_TOKENS: Final = 16
 """Room for the note and the marks of a turn."""
+_WORTH_DROPPING: Final = 0.75
+"""Share of the rows that must be left for the others to be taken out, which copies the cache."""
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
 
 
@@ -227,16 +231,23 @@ class BundledModel:
         ).logits[:, -1]
         cache.batch_repeat_interleave(count)
         logits = logits.expand(count, -1)
-        ids = torch.empty(count, 0, dtype=torch.long, device=prompt.device)
-        scores = torch.empty(count, 0, device=prompt.device)
+        drawn: list[list[tuple[int, float]]] = [[] for _ in range(count)]
+        rows = drawn
         for _ in range(self._decoding.most_tokens):
             token = self._next(logits, generator)
-            scores = torch.cat([scores, logits.log_softmax(-1).gather(1, token)], 1)
-            ids = torch.cat([ids, token], 1)
-            if (ids == end).any(1).all() or (cancel is not None and cancel.is_set()):
+            score = logits.log_softmax(-1).gather(1, token)
+            for row, *step in zip(rows, token[:, 0].tolist(), score[:, 0].tolist(), strict=True):
+                if not row or row[-1][0] != end:
+                    row.append((step[0], step[1]))
+            going = [i for i, row in enumerate(rows) if row[-1][0] != end]
+            if not going or (cancel is not None and cancel.is_set()):
                 break
+            if len(going) <= _WORTH_DROPPING * len(rows):  # those that have ended cost as much
+                kept = torch.tensor(going, device=prompt.device)
+                rows, token = [rows[i] for i in going], token[kept]
+                cache.batch_select_indices(kept)
             logits = self._model(token, past_key_values=cache).logits[:, -1]
-        return [self._candidate(*row) for row in zip(ids.tolist(), scores.tolist(), strict=True)]
+        return [self._candidate(row) for row in drawn]
 
     def _next(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one token a row: logits (row, vocabulary) → (row, 1)."""
@@ -246,12 +257,12 @@ class BundledModel:
         kept = top.masked_fill(before > self._decoding.top_p, 0.0)
         return tokens.gather(1, torch.multinomial(kept, 1, generator=generator))
 
-    def _candidate(self, ids: list[int], scores: list[float]) -> Candidate:
-        end = self._tokenizer.eos_token_id
-        ended = end in ids
-        length = ids.index(end) + 1 if ended else len(ids)
-        text = self._tokenizer.decode(ids[:length], skip_special_tokens=True).strip()
-        return Candidate(tuple(ids[:length]), text, sum(scores[:length]) / length, ended)
+    def _candidate(self, drawn: Sequence[tuple[int, float]]) -> Candidate:
+        """Read (token, log-probability in nats) of one answer."""
+        ids = tuple(token for token, _ in drawn)
+        text = self._tokenizer.decode(ids, skip_special_tokens=True).strip()
+        likelihood = sum(score for _, score in drawn) / len(drawn)
+        return Candidate(ids, text, likelihood, ids[-1] == self._tokenizer.eos_token_id)
 
     def _best(
         self, candidates: list[Candidate], said: list[str], affect: UserAffect | None
@@ -295,17 +306,19 @@ class BundledModel:
     @torch.inference_mode()
     def _likelihoods(self, prompt: Tensor, answers: Sequence[Sequence[int]]) -> list[float]:
         """Mean log-probability a token of answers, each ending in its end token."""
-        longest, pad = max(map(len, answers)), self._tokenizer.pad_token_id
-        rows = [[*ids, *[pad] * (longest - len(ids))] for ids in answers]
-        ids = torch.tensor(rows, device=prompt.device)
+        lengths = [len(answer) for answer in answers]
+        ids = pad_sequence([torch.tensor(answer) for answer in answers], batch_first=True)
+        ids = ids.to(prompt.device)
+        said = torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]
         cache = DynamicCache(config=self._model.config)
-        embedded = self._embedded(prompt)
-        first = self._model(inputs_embeds=embedded, past_key_values=cache, logits_to_keep=1).logits
+        inner = self._model.base_model
+        first = inner(inputs_embeds=self._embedded(prompt), past_key_values=cache)[0][:, -1:]
         cache.batch_repeat_interleave(len(ids))
-        later = self._model(ids[:, :-1], past_key_values=cache).logits
-        logits = torch.cat([first.expand(len(ids), -1, -1), later], 1).log_softmax(-1)
-        chosen = logits.gather(2, ids[..., None])[..., 0].tolist()
-        return [sum(row[: len(a)]) / len(a) for row, a in zip(chosen, answers, strict=True)]
+        later = inner(ids[:, :-1], past_key_values=cache)[0]
+        hidden = torch.cat([first.expand(len(ids), -1, -1), later], 1)[said]
+        logits = self._model.get_output_embeddings()(hidden)  # what pads a row has none
+        surprise = functional.cross_entropy(logits, ids[said], reduction="none")
+        return [-float(part.mean()) for part in torch.split(surprise, lengths)]
 
 
 _threads_lock = threading.Lock()
