@@ -92,6 +92,7 @@ def train_dialogue(args: argparse.Namespace) -> int:
     tokens_a_step = recipe.batch_rows * recipe.row_tokens
     _learn_with_bar(run, lambda now: {"tokens": f"{now.step * tokens_a_step / 1e6:.1f}M"})
     export(run, args.out / "model")
+    _write_learned_text(args.data, args.out / "model")
     last = run.curve[-1]["valid_loss"] if run.curve else float("nan")
     print(f"Wrote {args.out / 'model'}; validation loss {last} nats a token.")
     return 0
@@ -121,12 +122,22 @@ def _train_prefix(args: argparse.Namespace) -> int:
     _learn_with_bar(run, lambda now: {})
     loss = run.validation_loss()
     run.export(args.out / "prefix")
+    if recipe.together:
+        _write_learned_text(args.data, args.out / "prefix")
     print(
         f"Wrote {args.out / 'prefix'}; "
         + ("lay its two files beside the model" if args.prefix_only else "the model is beside it")
         + f". Validation loss {loss:.4f} nats a token."
     )
     return 0
+
+
+def _write_learned_text(data: Path, folder: Path) -> None:
+    """Let a model that learnt from the corpora know what not to repeat."""
+    from dialogue.data import learned_texts
+    from dialogue.learned_text import LearnedText
+
+    LearnedText.of(learned_texts(data)).save(folder)
 
 
 def _read_heard(path: Path) -> Any:

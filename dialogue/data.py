@@ -30,6 +30,7 @@ __all__ = [
     "Talk",
     "annotate",
     "encode_talk",
+    "learned_texts",
     "pack",
     "read_felt",
     "read_source",
@@ -160,6 +161,12 @@ def read_source(root: Path, source: Source, part: Part) -> list[Talk]:
         return []
     kept = (r for r in records if not has_train or r.get("split") == part)
     return [talk for record in kept if (talk := _talk(record, source)) is not None]
+
+
+def learned_texts(root: Path) -> Iterator[str]:
+    """Yield every turn of the parts that are trained on."""
+    for source in SOURCES:
+        yield from (text for talk in read_source(root, source, "train") for _, text in talk.turns)
 
 
 def read_held_out(root: Path, sources: Iterable[Source] = SOURCES) -> frozenset[str]:

@@ -21,6 +21,7 @@ from dialogue.choosing import beyond, faults, is_grave, is_late, safe_answer
 from dialogue.conditioning import condition, short_note
 from dialogue.context import LEFT_OUT, READ_ONLY_THE_END, cut_text
 from dialogue.conversation import Message, as_messages, trim
+from dialogue.learned_text import LearnedText, has_learned_text
 from dialogue.models.base import Device, pick_device
 from dialogue.models.local import encode, load_pretrained
 from dialogue.prefix import EmotionPrefix, has_prefix, turn_starts, weave
@@ -99,6 +100,7 @@ class BundledModel:
         decoding: How an answer is drawn and chosen.
         seed: Makes answers repeat; None draws new ones each time.
         prefix: Trained for this model; None tells it of a feeling by the note alone.
+        learned: Of this model; long answers that stand in it are not said.
     """
 
     def __init__(
@@ -108,22 +110,25 @@ class BundledModel:
         decoding: BundledDecoding = BundledDecoding(),
         seed: int | None = None,
         prefix: EmotionPrefix | None = None,
+        learned: LearnedText | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._decoding = decoding
         self._seed = seed
         self._prefix = prefix
+        self._learned = learned
 
     @classmethod
     def load(
         cls, folder: Path = WEIGHTS, *, device: Device = "auto", seed: int | None = None
     ) -> BundledModel:
-        """Load the weights, and their prefix where one is beside them; see `load_model`."""
+        """Load the weights, and what is beside them of the rest; see `load_model`."""
         model, tokenizer = load_pretrained(str(folder), pick_device(device))
         model = model.float()
         prefix = EmotionPrefix.load(folder, model) if has_prefix(folder) else None
-        return cls(model, tokenizer, seed=seed, prefix=prefix)
+        learned = LearnedText.load(folder) if has_learned_text(folder) else None
+        return cls(model, tokenizer, seed=seed, prefix=prefix, learned=learned)
 
     def stream(
         self,
@@ -173,10 +178,13 @@ class BundledModel:
             if cancel.is_set():
                 return ""
             likely = (c for c in drawn if c.likelihood >= self._decoding.least_likelihood)
-            sayable = [c for c in likely if _is_sayable(c, said, affect)]
+            sayable = [c for c in likely if _is_sayable(c, said, affect) and self._is_own(c)]
             if len(sayable) >= (self._decoding.least_sayable if is_late(said) else 1):
                 return self._best(sayable, said, affect).text
         return safe_answer(said, affect)
+
+    def _is_own(self, candidate: Candidate) -> bool:
+        return self._learned is None or not self._learned.holds(candidate.text)
 
     def encode(self, messages: Sequence[Message], affect: UserAffect | None = None) -> Tensor:
         """Write a talk as token ids of shape (1, token), spelt and noted as in training."""

@@ -17,6 +17,7 @@ from dialogue.affect import UserAffect
 from dialogue.context import READ_ONLY_THE_END
 from dialogue.conversation import Conversation, as_messages
 from dialogue.errors import InputError
+from dialogue.learned_text import RUN_WORDS, LearnedText
 from dialogue.models.base import load_model
 from dialogue.models.bundled import WEIGHTS, BundledDecoding, BundledModel
 from dialogue.text import bare
@@ -93,6 +94,18 @@ def test_no_reply_is_used_twice(bundled):
         talk.said("user", "Hello.")
         talk.said("assistant", bundled.reply(talk.messages))
     assert len({bare(reply) for reply in talk.replies}) == 12
+
+
+def test_a_long_answer_that_was_learnt_is_not_said(bundled):
+    own, tokenizer = bundled._model, bundled._tokenizer
+    for seed in range(20):
+        said = BundledModel(own, tokenizer, seed=seed).reply(TALK, affect=HAPPY)
+        if len(bare(said).split()) >= RUN_WORDS:
+            break
+    careful = BundledModel(own, tokenizer, seed=seed, learned=LearnedText.of([f"Well, {said}"]))
+    assert careful.reply(TALK, affect=HAPPY) != said
+    other = BundledModel(own, tokenizer, seed=seed, learned=LearnedText.of(["So it is."]))
+    assert other.reply(TALK, affect=HAPPY) == said
 
 
 def test_even_a_model_that_cannot_end_says_something_new(bundled):

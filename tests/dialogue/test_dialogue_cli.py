@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from dialogue import cli, data, training
 from dialogue.affect import UserAffect
 from dialogue.errors import CorpusError, InputError, ModelError
+from dialogue.learned_text import LearnedText
 from dialogue.learning import learn
 from dialogue.models.base import load_model
 from dialogue.prefix import EmotionPrefix
@@ -28,6 +29,7 @@ def run(*arguments):
 def small(corpus, monkeypatch):
     monkeypatch.setattr(training, "Recipe", lambda: corpus.recipe)
     monkeypatch.setattr(training, "SOURCES", corpus.sources)
+    monkeypatch.setattr(data, "SOURCES", corpus.sources)
     monkeypatch.setattr(training.prepare, "__defaults__", (corpus.sources,))
     return corpus
 
@@ -89,17 +91,9 @@ def own_model(small, tmp_path):
     return tmp_path / "model"
 
 
-@pytest.fixture
-def felt_only(small, monkeypatch):
-    monkeypatch.setattr(data, "SOURCES", small.sources)
-    return small
-
-
-def test_a_prefix_is_trained_for_a_model_that_stays_as_it_is(
-    felt_only, own_model, tmp_path, capsys
-):
+def test_a_prefix_is_trained_for_a_model_that_stays_as_it_is(small, own_model, tmp_path, capsys):
     before = (own_model / "model.safetensors").read_bytes()
-    asked = ("--prefix-only", "--model", own_model, "--data", felt_only.root, "--steps", 3)
+    asked = ("--prefix-only", "--model", own_model, "--data", small.root, "--steps", 3)
     assert run(*asked, "--out", tmp_path / "out") == 0
     assert "lay its two files beside the model" in capsys.readouterr().out
     for name in ("prefix.json", "prefix.safetensors"):
@@ -111,17 +105,27 @@ def test_a_prefix_is_trained_for_a_model_that_stays_as_it_is(
     assert model.reply([{"role": "user", "content": "I lost my keys."}], affect=sad)
 
 
-def test_a_prefix_and_its_model_are_trained_together(felt_only, own_model, tmp_path):
+def test_a_prefix_and_its_model_are_trained_together(small, own_model, tmp_path):
     out = tmp_path / "out"
-    assert run("--model", own_model, "--data", felt_only.root, "--steps", 2, "--out", out) == 0
+    assert run("--model", own_model, "--data", small.root, "--steps", 2, "--out", out) == 0
     with pytest.raises(ModelError, match="with its own model"):
         EmotionPrefix.load(out / "prefix", AutoModelForCausalLM.from_pretrained(own_model))
     changed = AutoModelForCausalLM.from_pretrained(out / "prefix")
     assert EmotionPrefix.load(out / "prefix", changed).shape.tokens == 4
 
 
-def test_a_prefix_run_is_never_overwritten_and_goes_on(felt_only, own_model, tmp_path, capsys):
-    asked = ("--prefix-only", "--model", own_model, "--data", felt_only.root, "--steps", 2)
+def test_a_model_knows_what_it_learnt_from(small, own_model, tmp_path, monkeypatch):
+    long = "there was nobody at home when we came back from the lake"
+    monkeypatch.setattr(data, "learned_texts", lambda root: [long])
+    assert run("--data", small.root, "--out", tmp_path / "new") == 0
+    asked = ("--model", own_model, "--data", small.root, "--steps", 1)
+    assert run(*asked, "--out", tmp_path / "changed") == 0
+    for model in ("new/model", "changed/prefix"):
+        assert LearnedText.load(tmp_path / model).holds(long)
+
+
+def test_a_prefix_run_is_never_overwritten_and_goes_on(small, own_model, tmp_path, capsys):
+    asked = ("--prefix-only", "--model", own_model, "--data", small.root, "--steps", 2)
     assert run(*asked, "--out", tmp_path / "out") == 0
     with pytest.raises(InputError, match="Expected --resume or a new --out, got"):
         run(*asked, "--out", tmp_path / "out")
@@ -134,16 +138,16 @@ def test_a_prefix_needs_a_model(small, tmp_path):
         run("--prefix-only", "--data", small.root, "--out", tmp_path)
 
 
-def test_what_was_heard_is_learnt_from(felt_only, own_model, tmp_path):
+def test_what_was_heard_is_learnt_from(small, own_model, tmp_path):
     heard = tmp_path / "heard.json"
     heard.write_text(json.dumps({digest("i lost my keys today"): [1 / 7] * 7}))
-    asked = ("--model", own_model, "--data", felt_only.root, "--steps", 1, "--heard", heard)
+    asked = ("--model", own_model, "--data", small.root, "--steps", 1, "--heard", heard)
     assert run(*asked, "--out", tmp_path / "out") == 0
 
 
-def test_a_broken_file_of_what_was_heard_is_one_sentence(felt_only, own_model, tmp_path):
+def test_a_broken_file_of_what_was_heard_is_one_sentence(small, own_model, tmp_path):
     heard = tmp_path / "heard.json"
-    asked = ("--model", own_model, "--data", felt_only.root, "--heard", heard, "--out", tmp_path)
+    asked = ("--model", own_model, "--data", small.root, "--heard", heard, "--out", tmp_path)
     for write in (lambda: None, lambda: heard.write_text("{")):
         write()
         with pytest.raises(InputError, match="Expected feelings heard in words in"):
