@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from dialogue.conversation import Message
+from dialogue.models.base import forget
 from integration.errors import IntegrationError
-from integration.pipeline import Parts
+from integration.pipeline import Parts, Responder
 from integration.transcription import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -103,6 +105,8 @@ def load_parts(settings: Settings) -> Parts:
         quantize=settings.quantize,
         region=settings.region,
     )
+    if not urlsplit(settings.model or "").hostname:  # a server is sent nothing that nobody said
+        _say_hello(responder)
     return Parts(recognizer, transcriber, responder)
 
 
@@ -112,6 +116,13 @@ def _warm_up(recognizer: EmotionRecognizer) -> None:
     recognizer.recognize_speech(np.zeros(WARM_UP_SAMPLES, np.float32), SAMPLE_RATE_HZ)
     recognizer.recognize_faces([np.zeros((48, 48), np.uint8)])
     recognizer.stream().push_frame(0.0, np.zeros((480, 640, 3), np.uint8))
+
+
+def _say_hello(responder: Responder) -> None:
+    enough = threading.Event()
+    for _ in responder.stream([Message("user", "Hello.")], cancel=enough):
+        enough.set()
+    forget(responder)
 
 
 def load_in_background(settings: Settings, loaded: Future[Parts]) -> None:

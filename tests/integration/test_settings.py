@@ -1,4 +1,5 @@
 import re
+import socket
 from concurrent.futures import Future
 
 import pytest
@@ -29,6 +30,17 @@ def test_the_bundled_models_load_in_the_background():
     reply = "".join(parts.responder.stream([{"role": "user", "content": "My dog ran away."}]))
     assert reply.strip()
     parts.transcriber.close()
+
+
+def test_a_server_is_sent_nothing_before_somebody_speaks():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        loaded = Future()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1#some"
+        load_in_background(Settings(model=url, device="cpu"), loaded)
+        loaded.result(PATIENCE_S).transcriber.close()
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_the_region_reaches_the_answer_in_danger():
