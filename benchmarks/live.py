@@ -51,6 +51,8 @@ SENTENCES = (
     "it made me a bit nervous",
     "thank you for listening to me",
 )
+ROUNDS = 3
+"""How often all of them are said."""
 INTERRUPTION = "wait a moment I want to say something else"
 
 
@@ -248,7 +250,7 @@ async def turns(person: Person) -> dict[str, Any]:
     """Say every sentence and wait for its answer; return the rate of updates meanwhile."""
     voice, rates = Voice(), []
     await ready(person)
-    for number, sentence in enumerate(SENTENCES, 1):
+    for number, sentence in enumerate(SENTENCES * ROUNDS, 1):
         await person.say(voice.say(sentence))
         await person.until(lambda shown: shown["answering"])
         begun = len(person.updates)

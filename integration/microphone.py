@@ -15,7 +15,14 @@ from integration.events import Sound
 from integration.queues import Bounds, Inbox
 from integration.scribe import Scribe
 from integration.transcription import SAMPLE_RATE_HZ, Transcriber
-from integration.turn_taking import Action, Agent, TurnDropped, TurnEnded, Words
+from integration.turn_taking import (
+    Action,
+    Agent,
+    TurnDropped,
+    TurnEnded,
+    Words,
+    may_be_the_agents,
+)
 
 __all__ = ["Listener", "Microphone"]
 
@@ -107,7 +114,7 @@ class Microphone:
                 return  # dropped meanwhile
             # what the ear has heard end since is not in these words
             settled = settled and not self._scribe.is_behind
-            self._listener.show_words(text)
+            self._listener.show_words("" if may_be_the_agents(self._ear.floor, text) else text)
             for action in self._ear.tell(Words(text, settled, sure=not self._rough)):
                 self._follow(action)
 

@@ -46,6 +46,7 @@ __all__ = [
     "Unduck",
     "Voice",
     "Words",
+    "may_be_the_agents",
     "needed_pause_s",
     "step",
 ]
@@ -410,6 +411,14 @@ def _duck(floor: Floor, voice: Voice) -> tuple[Floor, tuple[Action, ...]]:
     if floor.echoing and floor.agent.saying and unheard_s >= _NO_ECHO_S:
         return replace(floor, echoing=False), ()
     return floor, ()
+
+
+def may_be_the_agents(floor: Floor, text: str) -> bool:
+    """Whether words may be the agent's own, out of a loudspeaker, and not the person's."""
+    turn = floor.turn
+    if turn is None or not turn.echo:
+        return False
+    return turn.claim == "contested" or _echoes(floor, text, turn.echo)
 
 
 def _outlasts(floor: Floor, voice: Voice) -> bool:

@@ -533,11 +533,14 @@ def test_an_agent_that_hears_itself_says_so_and_does_not_answer(models, begin, b
     pipeline.say("my dog ran away")
     pipeline.wait(lambda s: s.speech is not None and bool(s.speech.sentences))
     pipeline.spoke(True)
+    shown = []
+    pipeline.watch(lambda: shown.append(pipeline.session.hearing))
     push_in_pieces(pipeline, np.concatenate([hush(0.5), buzz(1.5), hush(1.0)]))
-    pipeline.wait(lambda s: bool(s.hearing))
+    pipeline.wait(lambda s: bool(models.transcriber.heard))
     push_in_pieces(pipeline, hush(0.2), start_s=3.0)
     session = pipeline.wait(lambda s: s.notice is not None)
     assert "own voice" in session.notice
+    assert not any(shown)
     assert len(session.turns) == 1
 
 
