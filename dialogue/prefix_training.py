@@ -1,9 +1,14 @@
 """Trains an EmotionPrefix for a causal language model, which stays frozen or learns with it.
 
-The listener's turns are predicted behind virtual tokens of an affect as a calibrated recogniser
-might report it: where it says seventy per cent it is right in seventy of a hundred. A prefix so
-learns how far such a report can be trusted. A model that learns with it also meets talks where the
-affect is noted in words, noted and prefixed, and not told at all, and so is good at each of them.
+Virtual tokens tell of an affect as a calibrated recogniser might report it: where it says seventy
+per cent it is right in seventy of a hundred. They are taught in one of two ways. By the talks: the
+listener's turns are predicted behind them. By the note: behind them the model is to predict what it
+predicts, as it was before, behind a note of one feeling, drawn as often as the report says; so it
+learns to weigh what it would say to each (context distillation: Snell, Klein & Zhong 2022,
+arXiv:2209.15189; into few tokens: Mu, Li & Goodman 2023, arXiv:2304.08467). That tells the prefix
+far more a talk than which word a person happened to choose, and a model that learns with it keeps
+what it knew. Such a model also meets talks where the affect is noted in words, noted and prefixed,
+and not told at all, and so is good at each of them.
 """
 
 from __future__ import annotations
@@ -11,11 +16,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +86,8 @@ ARMS: Final[Mapping[str, tuple[bool, bool]]] = {
 }
 """How an affect is told: (in a note?, in a prefix?)."""
 
+Teacher = Literal["talks", "note"]
+
 Heard = Mapping[str, Sequence[float]]
 """`digest` of what was said → probability of each feeling, as a recogniser read these words."""
 
@@ -99,7 +107,8 @@ class PrefixRecipe:
         steps: Of the whole run.
         row_tokens: Longest talk; longer ones are cut between turns.
         warm_up_steps: Over which the rates rise; they then fall to zero as half a cosine.
-        arms: How talks tell an affect, one after the other.
+        arms: How talks tell an affect, each as often as it stands here.
+        taught_by: "talks" or "note".
         silent_share: Turns without an affect, as where a channel is switched off.
         told_share: Talks with an annotated feeling whose affects say it as it is, without
             probabilities, as where a person or a program tells it.
@@ -114,14 +123,15 @@ class PrefixRecipe:
     tokens: int = 4
     hidden: int = 64
     together: bool = False
-    rate: float = 3e-3
-    matrix_rate: float = 2.5e-3
-    other_rate: float = 5e-4
+    rate: float = 5e-3
+    matrix_rate: float = 2e-3
+    other_rate: float = 4e-4
     batch_rows: int = 16
     steps: int = 800
     row_tokens: int = 256
     warm_up_steps: int = 20
     arms: tuple[str, ...] = ("prefix",)
+    taught_by: Teacher = "note"
     silent_share: float = 0.1
     told_share: float = 0.3
     heard_share: float = 0.3
@@ -138,11 +148,15 @@ class PrefixRecipe:
             raise InputError(f"Expected shares in [0, 1], also together, got {shares}.")
         if not self.arms or not set(self.arms) <= set(ARMS):
             raise InputError(f"Expected arms out of {', '.join(ARMS)}, got {self.arms}.")
+        if self.taught_by not in get_args(Teacher):
+            raise InputError(f"Expected to be taught by talks or note, got {self.taught_by!r}.")
 
 
 FROZEN: Final = PrefixRecipe()
 """For any model that stays as it is."""
-TOGETHER: Final = PrefixRecipe(together=True, arms=tuple(ARMS), batch_rows=48, steps=1300)
+TOGETHER: Final = PrefixRecipe(
+    together=True, arms=(*ARMS, "prefix", "prefix", "both"), batch_rows=32, steps=450
+)
 """For the bundled model, which learns with its prefix."""
 
 
@@ -182,6 +196,21 @@ def affect_of(probabilities: Mapping[Feeling, float]) -> UserAffect:
         arousal=sum(p * CIRCUMPLEX[f][1] for f, p in probabilities.items()),
         channels=("words",),
     )
+
+
+def suppose(affect: UserAffect | None, generator: torch.Generator) -> UserAffect | None:
+    """Take an affect for one of the feelings it may be, each as often as its probability says.
+
+    Args:
+        affect: One without probabilities is taken as it is.
+        generator: Source of all randomness.
+    """
+    if affect is None or not affect.probabilities:
+        return affect
+    chances = torch.tensor([affect.probabilities.get(f, 0.0) for f in FEELINGS]) + 1e-6
+    feeling = FEELINGS[int(torch.multinomial(chances, 1, generator=generator))]
+    sure = affect.confidence if feeling == affect.label else UNCLEAR_BELOW
+    return UserAffect(feeling, confidence=sure)
 
 
 def digest(text: str) -> str:
@@ -245,8 +274,8 @@ def _same(first: Tensor, second: Tensor) -> int:
     return int((first[:size] == second[:size]).long().cumprod(0).sum())
 
 
-def loss_behind(prefix: EmotionPrefix | None, model: Any, rows: Sequence[Exercise]) -> Tensor:
-    """Mean cross-entropy, in nats, of the marked tokens.
+def logits_behind(prefix: EmotionPrefix | None, model: Any, rows: Sequence[Exercise]) -> Tensor:
+    """Predict the marked tokens, (marked token, vocabulary).
 
     Args:
         prefix: Embeds the virtual tokens; None where the rows have none.
@@ -254,19 +283,41 @@ def loss_behind(prefix: EmotionPrefix | None, model: Any, rows: Sequence[Exercis
         rows: Of any lengths.
     """
     device = model.get_input_embeddings().weight.device
-    longest = max(len(row.ids) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    there, learned = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-    for number, row in enumerate(rows):
-        ids[number, : len(row.ids)] = row.ids
-        there[number, : len(row.ids)] = 1
-        learned[number, : len(row.ids)] = row.learned
-    ids, there, learned = ids.to(device), there.to(device), learned.to(device)
+    ids = _padded([row.ids for row in rows]).to(device)
+    there = _padded([torch.ones_like(row.ids) for row in rows]).to(device)
+    learned = _padded([row.learned for row in rows]).to(device)
     words = model.get_input_embeddings()
     embedded = words(ids) if prefix is None else prefix.embed(words, ids)
     chosen = functional.pad(learned[:, 1:], (0, 1))
-    logits = _logits(model, embedded, there, chosen).float()
-    return functional.cross_entropy(logits, ids.roll(-1, 1)[chosen])
+    return _logits(model, embedded, there, chosen).float()
+
+
+def loss_behind(prefix: EmotionPrefix | None, model: Any, rows: Sequence[Exercise]) -> Tensor:
+    """Mean cross-entropy, in nats, of the marked tokens; see `logits_behind`."""
+    logits = logits_behind(prefix, model, rows)
+    said = torch.cat([row.ids[1:][row.learned[1:]] for row in rows]).to(logits.device)
+    return functional.cross_entropy(logits, said)
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    return nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+
+
+def alike(first: Exercise, second: Exercise) -> tuple[Exercise, Exercise]:
+    """Mark the same last tokens of a talk that is written in two ways and was cut at its beginning.
+
+    Args:
+        first: One way.
+        second: The other.
+    """
+    most = min(int(row.learned[1:].sum()) for row in (first, second))  # nothing predicts the first
+    last = (row.learned & (_from_the_end(row.learned) <= most) for row in (first, second))
+    return Exercise(first.ids, next(last)), Exercise(second.ids, next(last))
+
+
+def _from_the_end(marks: Tensor) -> Tensor:
+    """Count the marks of (position,) bool from each position to the end."""
+    return marks.flip(0).cumsum(0).flip(0)
 
 
 def _logits(model: Any, embedded: Tensor, there: Tensor, chosen: Tensor) -> Tensor:
@@ -305,6 +356,8 @@ class PrefixRun:
         folder: Path,
         heard: Heard | None = None,
     ) -> None:
+        teaches = recipe.together and recipe.taught_by == "note"
+        self.teacher = deepcopy(model).requires_grad_(False).eval() if teaches else model
         self.model = model.requires_grad_(recipe.together).eval()
         self.tokenizer = tokenizer
         self.recipe = recipe
@@ -344,7 +397,7 @@ class PrefixRun:
 
     def advance(self) -> float:
         """Take one step and return its loss in nats a token."""
-        loss = self._loss([self._row(index) for index in self._batch()])
+        loss = self._lesson([self._row(index) for index in self._batch()])
         loss.backward()  # type: ignore[no-untyped-call]
         groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 1.0)
@@ -355,11 +408,27 @@ class PrefixRun:
         self.step += 1
         return float(loss.detach())
 
+    def _lesson(self, rows: Sequence[tuple[Exercise, Exercise]]) -> Tensor:
+        """How far some talks are from what is taught, in nats a token, a scalar ()."""
+        if self.recipe.taught_by == "talks":
+            return self._loss([told for told, _ in rows])
+        pairs = [alike(told, taught) for told, taught in rows]
+        with self._autocast():
+            with torch.no_grad():
+                wanted = logits_behind(None, self.teacher, [taught for _, taught in pairs])
+            got = logits_behind(self.prefix, self.model, [told for told, _ in pairs])
+        return functional.kl_div(
+            got.log_softmax(-1), wanted.log_softmax(-1), reduction="batchmean", log_target=True
+        )
+
     def _loss(self, rows: Sequence[Exercise]) -> Tensor:
         """Mean loss of some talks, a scalar ()."""
-        device = self.model.get_input_embeddings().weight.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.recipe.together):
+        with self._autocast():
             return loss_behind(self.prefix, self.model, rows)
+
+    def _autocast(self) -> torch.autocast:
+        device = self.model.get_input_embeddings().weight.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.recipe.together)
 
     def _batch(self) -> list[int]:
         """Choose the step's talks by number: a pass takes each once, with others of its length."""
@@ -373,18 +442,26 @@ class PrefixRun:
         mixed = torch.randperm(len(batches), generator=generator).tolist()
         return batches[mixed[place % _SPAN]]
 
-    def _row(self, index: int) -> Exercise:
+    def _row(self, index: int) -> tuple[Exercise, Exercise]:
+        """Write a talk as it is told in some arm, and as its teacher is told it."""
         number = self.step * len(self.talks) + index
         generator = torch.Generator().manual_seed(self.recipe.seed * 7_000_003 + number)
         arm = self.recipe.arms[int(_uniform(generator) * len(self.recipe.arms))]
-        return self._exercise(self.talks[index], arm, self.recipe.silent_share, generator)
+        messages = self._messages(self.talks[index], self.recipe.silent_share, generator)
+        _, prefixed = ARMS[arm]
+        if not prefixed:
+            return (told := self._written(messages, arm)), told
+        known = [replace(m, affect=suppose(m.affect, generator)) for m in messages]
+        return self._written(messages, arm), self._written(known, "note")
 
-    def _exercise(
-        self, talk: Talk, arm: str, silent_share: float, generator: torch.Generator
-    ) -> Exercise:
-        noted, prefixed = ARMS[arm]
+    def _messages(
+        self, talk: Talk, silent_share: float, generator: torch.Generator
+    ) -> list[Message]:
         report = self._report(talk, _uniform(generator))
-        messages = felt_messages(talk, silent_share, generator, report)
+        return felt_messages(talk, silent_share, generator, report)
+
+    def _written(self, messages: Sequence[Message], arm: str) -> Exercise:
+        noted, prefixed = ARMS[arm]
         if noted:
             messages = condition(messages, write=short_note)
         whole = exercise(self.tokenizer, messages, self.recipe.tokens if prefixed else 0)
@@ -402,7 +479,7 @@ class PrefixRun:
 
     def validate(self) -> dict[str, float]:
         """Losses on validation talks: each arm, and their mean; see `Learner.validate`."""
-        arms = {arm: self.validation_loss(arm) for arm in self.recipe.arms}
+        arms = {arm: self.validation_loss(arm) for arm in dict.fromkeys(self.recipe.arms)}
         mean = sum(arms.values()) / len(arms)
         return {"valid_loss": mean, **{f"valid_{arm}": loss for arm, loss in arms.items()}}
 
@@ -415,7 +492,7 @@ class PrefixRun:
             most_talks: That are read.
         """
         rows = [
-            self._exercise(talk, arm, 0.0, torch.Generator().manual_seed(number))
+            self._written(self._messages(talk, 0.0, torch.Generator().manual_seed(number)), arm)
             for number, talk in enumerate(self.valid[:: -(-len(self.valid) // most_talks) or 1])
         ]
         batches = [rows[i : i + 16] for i in range(0, len(rows), 16)]

@@ -8,6 +8,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dialogue.affect import FEELINGS, UserAffect
+from dialogue.conditioning import condition, short_note
 from dialogue.conversation import Message
 from dialogue.data import Talk
 from dialogue.errors import InputError, ModelError
@@ -27,13 +28,17 @@ from dialogue.prefix import (
 from dialogue.prefix_training import (
     ARMS,
     CIRCUMPLEX,
+    Exercise,
     PrefixRecipe,
     PrefixRun,
+    _told,
+    alike,
     digest,
     draw_affect,
     exercise,
     felt_messages,
     loss_behind,
+    suppose,
 )
 from dialogue.training import build_model
 
@@ -54,8 +59,9 @@ TOY = [
     for n, (feeling, answer) in enumerate([("happy", GLAD), ("sad", SORRY)] * 8)
 ]
 RECIPE = PrefixRecipe(
-    tokens=3, hidden=16, batch_rows=8, steps=30, rate=0.02, warm_up_steps=2, silent_share=0.0
-)
+    tokens=3, hidden=16, batch_rows=8, steps=30, rate=0.02, warm_up_steps=2, silent_share=0.0,
+    taught_by="talks",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -176,10 +182,7 @@ def test_rows_in_a_batch_do_not_mix(model, tokenizer, prefix):
     assert both == pytest.approx(mean, abs=1e-5)
 
 
-@pytest.fixture
-def taught(model, tokenizer):
-    """A model that knows both answers, and cannot know which of them is right."""
-    rows = [exercise(tokenizer, felt_messages(talk, 1.0, GENERATOR), 0) for talk in TOY[:2]]
+def made_to_know(model, rows):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(40):
         loss_behind(None, model, rows).backward()
@@ -188,23 +191,74 @@ def taught(model, tokenizer):
     return model
 
 
-def test_a_frozen_model_learns_a_toy_task_by_its_prefix_alone(taught, tokenizer, tmp_path):
-    before = {name: weight.clone() for name, weight in taught.state_dict().items()}
-    run = run_of(taught, tokenizer, tmp_path, replace(RECIPE, steps=40, batch_rows=4))
+@pytest.fixture
+def taught(model, tokenizer):
+    """A model that knows both answers, and cannot know which of them is right."""
+    rows = [exercise(tokenizer, felt_messages(talk, 1.0, GENERATOR), 0) for talk in TOY[:2]]
+    return made_to_know(model, rows)
+
+
+@pytest.fixture
+def noted(model, tokenizer):
+    """A model that knows from the note which answer is right."""
+    talks = [felt_messages(talk, 0.0, GENERATOR, _told) for talk in TOY[:2]]
+    rows = [exercise(tokenizer, condition(talk, write=short_note), 0) for talk in talks]
+    return made_to_know(model, rows)
+
+
+@pytest.mark.parametrize(("knowing", "by"), [("taught", "talks"), ("noted", "note")])
+def test_a_frozen_model_learns_a_toy_task_by_its_prefix_alone(
+    request, tokenizer, tmp_path, knowing, by
+):
+    frozen = request.getfixturevalue(knowing)
+    before = {name: weight.clone() for name, weight in frozen.state_dict().items()}
+    recipe = replace(RECIPE, steps=40, batch_rows=4, taught_by=by)
+    run = run_of(frozen, tokenizer, tmp_path, recipe)
     first = run.validation_loss()
     learn(run, validate_every=1000)
     assert run.validation_loss() < 0.9 * first
-    assert all(torch.equal(weight, before[name]) for name, weight in taught.state_dict().items())
+    assert all(torch.equal(weight, before[name]) for name, weight in frozen.state_dict().items())
     happy = UserAffect("happy", confidence=0.9, valence=0.7, arousal=0.5)
     sad = UserAffect("sad", confidence=0.9, valence=-0.6, arousal=-0.3)
 
     def loss(affect, answer):
         talk = [Message("user", "It happened.", affect), Message("assistant", answer)]
         with torch.no_grad():
-            return loss_behind(run.prefix, taught, [exercise(tokenizer, talk, 3)]).item()
+            return loss_behind(run.prefix, frozen, [exercise(tokenizer, talk, 3)]).item()
 
     assert loss(happy, GLAD) < loss(sad, GLAD)
     assert loss(sad, SORRY) < loss(happy, SORRY)
+
+
+def test_a_model_that_learns_is_taught_by_itself_as_it_was(noted, tokenizer, tmp_path):
+    before = {name: weight.clone() for name, weight in noted.state_dict().items()}
+    recipe = replace(RECIPE, together=True, taught_by="note", arms=tuple(ARMS), steps=4)
+    run = run_of(noted, tokenizer, tmp_path, recipe)
+    at_first = float(run._lesson([run._row(index) for index in range(8)]).detach())
+    learn(run)
+    assert all(torch.equal(w, before[name]) for name, w in run.teacher.state_dict().items())
+    assert at_first > 0
+    for arm in ("none", "note"):  # is as it is taught, before anything is learnt
+        fresh = run_of(run.teacher, tokenizer, tmp_path, replace(recipe, arms=(arm,)))
+        assert float(fresh._lesson([fresh._row(0)]).detach()) == pytest.approx(0, abs=1e-3)
+
+
+def test_an_affect_is_supposed_to_be_each_feeling_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    drawn = [suppose(SAD, generator) for _ in range(2000)]
+    assert sum(a.label == "sad" for a in drawn) / 2000 == pytest.approx(0.7, abs=0.03)
+    assert sum(a.label == "angry" for a in drawn) / 2000 == pytest.approx(0.3, abs=0.03)
+    told = UserAffect("happy", confidence=0.9)
+    assert suppose(told, generator) is told
+    assert suppose(None, generator) is None
+
+
+def test_two_ways_to_write_a_talk_are_marked_alike(tokenizer):
+    whole, cut = exercise(tokenizer, TALK, 3), exercise(tokenizer, TALK, 0)
+    cut = Exercise(cut.ids[-12:], cut.learned[-12:])
+    first, second = alike(whole, cut)
+    assert torch.equal(first.ids[first.learned], second.ids[second.learned])
+    assert second.learned[1:].sum() == cut.learned[1:].sum() < whole.learned.sum()
 
 
 def test_together_the_model_learns_as_well(model, tokenizer, tmp_path):
@@ -272,12 +326,13 @@ def test_a_talk_tells_what_was_annotated_or_heard_or_drawn(model, tokenizer, tmp
 def test_words_that_were_not_heard_tell_nothing(model, tokenizer, tmp_path):
     plain = replace(TOY[0], feeling=None)
     run = PrefixRun(model, tokenizer, [plain], [], RECIPE, tmp_path, {digest("Else."): [1 / 7] * 7})
-    assert (run._row(0).ids < 0).sum() == 0
+    assert (run._row(0)[0].ids < 0).sum() == 0
 
 
 def test_each_arm_tells_an_affect_its_own_way(model, tokenizer, tmp_path):
     run = run_of(model, tokenizer, tmp_path)
-    rows = {arm: run._exercise(TOY[0], arm, 0.0, torch.Generator().manual_seed(0)) for arm in ARMS}
+    messages = run._messages(TOY[0], 0.0, torch.Generator().manual_seed(0))
+    rows = {arm: run._written(messages, arm) for arm in ARMS}
     for arm, (noted, prefixed) in ARMS.items():
         assert ("[" in tokenizer.decode(rows[arm].ids.clamp(min=0))) == noted
         assert (rows[arm].ids < 0).sum() == 3 * prefixed
@@ -376,6 +431,7 @@ def test_shapes_are_checked_at_birth(wrong, message):
         ({"steps": 0}, "Expected rows, steps and tokens"),
         ({"silent_share": 2.0}, "Expected shares"),
         ({"arms": ("all",)}, "Expected arms out of none"),
+        ({"taught_by": "chance"}, "taught by talks or note, got 'chance'"),
     ],
 )
 def test_recipes_are_checked_at_birth(wrong, message):
