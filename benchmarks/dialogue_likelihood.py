@@ -46,9 +46,11 @@ TOLD = {
     "right": ("both", "right"),
     "shuffled": ("both", "shuffled"),
     "words": ("both", "words"),
+    "words note": ("note", "words"),
+    "words prefix": ("prefix", "words"),
 }
 """What is measured → (arm, whose affect). Without a prefix `both` is the note."""
-PREFIX_ABLATION = ("right note", "right prefix")
+PREFIX_ABLATION = ("right note", "right prefix", "words note", "words prefix")
 COMPARED = (
     ("right", "none"),
     ("right", "shuffled"),
@@ -56,6 +58,8 @@ COMPARED = (
     ("right prefix", "none"),
     ("right", "right note"),
     ("words", "none"),
+    ("words note", "none"),
+    ("words prefix", "none"),
 )
 BATCH = 16
 DRAWS = 2000

@@ -124,8 +124,8 @@ class PrefixRecipe:
     hidden: int = 64
     together: bool = False
     rate: float = 5e-3
-    matrix_rate: float = 2e-3
-    other_rate: float = 4e-4
+    matrix_rate: float = 3e-3
+    other_rate: float = 6e-4
     batch_rows: int = 16
     steps: int = 800
     row_tokens: int = 256
@@ -133,7 +133,7 @@ class PrefixRecipe:
     arms: tuple[str, ...] = ("prefix",)
     taught_by: Teacher = "note"
     silent_share: float = 0.1
-    told_share: float = 0.3
+    told_share: float = 0.4
     heard_share: float = 0.3
     seed: int = 0
 
@@ -155,7 +155,7 @@ class PrefixRecipe:
 FROZEN: Final = PrefixRecipe()
 """For any model that stays as it is."""
 TOGETHER: Final = PrefixRecipe(
-    together=True, arms=(*ARMS, "prefix", "prefix", "both"), batch_rows=32, steps=450
+    together=True, arms=(*ARMS, "prefix", "prefix", "both"), batch_rows=32, steps=900
 )
 """For the bundled model, which learns with its prefix."""
 
