@@ -1,4 +1,4 @@
-"""The commands of this package: `attune train-dialogue`."""
+"""The commands of this package: `attune train-dialogue` and `attune train-empathy`."""
 
 from __future__ import annotations
 
@@ -56,6 +56,86 @@ def add_commands(subparsers: Any) -> None:
         help="with --model: feelings read in the words of the corpora, to learn from as well",
     )
     parser.set_defaults(run=train_dialogue)
+    _add_train_empathy(subparsers)
+
+
+def _add_train_empathy(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "train-empathy",
+        help="train the scorer of how empathetic replies are",
+        description="Train the scorer of EPITOME's three mechanisms, and measure it on posts that "
+        "were held out. The defaults are the recipe that made the bundled one.",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("ATTUNE_DATA"),
+        help="folder with empathy/*-reddit.csv (default: $ATTUNE_DATA)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/empathy"),
+        help="folder for what the folds found and the scorer (default: %(default)s)",
+    )
+    parser.add_argument("--resume", action="store_true", help="keep the folds that are done")
+    parser.add_argument(
+        "--folds", type=int, default=5, help="of posts, each held out once (default: %(default)s)"
+    )
+    parser.set_defaults(run=train_empathy)
+
+
+def train_empathy(args: argparse.Namespace) -> int:
+    """Train and measure the empathy scorer, or go on; returns the exit code.
+
+    Raises:
+        CorpusError: If there is no data folder, a file is missing, or posts are too few.
+        InputError: If the out folder is a file, or holds a run that was not to be resumed.
+        ModelError: If the bundled model cannot be read.
+    """
+    from dialogue.empathy.annotations import MECHANISMS, read_epitome
+    from dialogue.empathy.reading import SentenceReader
+    from dialogue.empathy.scorer_training import EmpathyRecipe, EmpathyRun, run_with_bar
+    from dialogue.errors import InputError
+    from dialogue.models.base import pick_device
+    from dialogue.models.bundled import WEIGHTS
+
+    _check_folders(args)
+    recipe, pairs = EmpathyRecipe(folds=args.folds), read_epitome(Path(args.data))
+    reader = SentenceReader.from_model(WEIGHTS, pick_device("auto"))
+    run = EmpathyRun(pairs, reader, args.out, recipe)
+    if run.is_begun and not args.resume:
+        raise InputError(f"Expected --resume or a new --out, got {args.out}, which holds a run.")
+    run.begin()
+    if run.done:
+        print(f"Going on from fold {run.done} of {recipe.folds}.")
+    run_with_bar(run)
+    scores = run.export(args.out / "model")
+    print(f"Wrote {args.out / 'model'}; on held-out posts, TF-IDF's figure in brackets:")
+    for mechanism in MECHANISMS:
+        figures = (
+            f"{name} {found['scorer']:.3f} ({found['baseline']:.3f})"
+            for name, found in scores[mechanism].items()
+            if isinstance(found, dict)
+        )
+        print(f"  {mechanism}: {', '.join(figures)}")
+    return 0
+
+
+def _check_folders(args: argparse.Namespace) -> None:
+    """Refuse a run without data, or whose out folder could not be made.
+
+    Raises:
+        CorpusError: If there is no data folder.
+        InputError: If there is a file where the out folder is to be.
+    """
+    from dialogue.errors import CorpusError, InputError
+
+    if args.data is None:
+        raise CorpusError("Expected --data FOLDER or the environment's ATTUNE_DATA, got neither.")
+    there = next(path for path in (args.out, *args.out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"Expected a folder for --out, got {args.out}, where {there} is a file.")
 
 
 def train_dialogue(args: argparse.Namespace) -> int:
@@ -67,15 +147,11 @@ def train_dialogue(args: argparse.Namespace) -> int:
             there is no model to train a prefix for.
         ModelError: If the model cannot be had.
     """
-    from dialogue.errors import CorpusError, InputError
+    from dialogue.errors import InputError
     from dialogue.models.base import pick_device
     from dialogue.training import Recipe, Run, export, prepare
 
-    if args.data is None:
-        raise CorpusError("Expected --data FOLDER or the environment's ATTUNE_DATA, got neither.")
-    there = next(path for path in (args.out, *args.out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise InputError(f"Expected a folder for --out, got {args.out}, where {there} is a file.")
+    _check_folders(args)
     if args.model is not None:
         return _train_prefix(args)
     if args.prefix_only or args.steps is not None or args.heard is not None:

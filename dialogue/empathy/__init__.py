@@ -1,0 +1,1 @@
+"""How empathetic a reply is, judged offline."""
