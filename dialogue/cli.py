@@ -94,7 +94,7 @@ def train_empathy(args: argparse.Namespace) -> int:
         ModelError: If the bundled model cannot be read.
     """
     from dialogue.empathy.annotations import MECHANISMS, read_epitome
-    from dialogue.empathy.reading import SentenceReader
+    from dialogue.empathy.reading import pretrained
     from dialogue.empathy.scorer_training import EmpathyRecipe, EmpathyRun, run_with_bar
     from dialogue.errors import InputError
     from dialogue.models.base import pick_device
@@ -102,15 +102,14 @@ def train_empathy(args: argparse.Namespace) -> int:
 
     _check_folders(args)
     recipe, pairs = EmpathyRecipe(folds=args.folds), read_epitome(Path(args.data))
-    reader = SentenceReader.from_model(WEIGHTS, pick_device("auto"))
-    run = EmpathyRun(pairs, reader, args.out, recipe)
+    reader, network = pretrained(WEIGHTS, pick_device("auto"))
+    run = EmpathyRun(pairs, reader, network, args.out, recipe)
     if run.is_begun and not args.resume:
         raise InputError(f"Expected --resume or a new --out, got {args.out}, which holds a run.")
     run.begin()
     if run.done:
         print(f"Going on from fold {run.done} of {recipe.folds}.")
-    run_with_bar(run)
-    scores = run.export(args.out / "model")
+    scores = run_with_bar(run, args.out / "model")
     print(f"Wrote {args.out / 'model'}; on held-out posts, TF-IDF's figure in brackets:")
     for mechanism in MECHANISMS:
         figures = (

@@ -36,7 +36,7 @@ class ClassifierScorer:
 
     @torch.inference_mode()
     def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        """Say how likely each level is; see `EmpathyScorer.score`.
+        """Say how likely levels are, (pair, mechanism, level); see `EmpathyScorer.score`.
 
         The softmax over the levels is given as it is: how well calibrated it is depends on whoever
         trained the classifiers.

@@ -1,7 +1,7 @@
-"""Sentences as a small language model sees them: its states, pooled over each sentence's words.
+"""Replies as the lower, frozen layers of a small language model see them.
 
-The trunk is the bundled dialogue model's, frozen, in eight bits, and kept beside the scorer, so
-that a new dialogue model does not change what the scorer says.
+The layers are the bundled dialogue model's, in eight bits, and kept beside the scorer, so that a
+new dialogue model does not change what the scorer says.
 """
 
 from __future__ import annotations
@@ -14,14 +14,22 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
+from dialogue.empathy.network import (
+    NetworkShape,
+    ReplyNetwork,
+    Window,
+    Windows,
+    dequantized,
+    quantized,
+)
 from dialogue.empathy.sentences import split_sentences
 from dialogue.errors import ModelError
 from dialogue.text import tidy
 
-__all__ = ["SentenceReader", "TrunkShape"]
+__all__ = ["Read", "SentenceReader", "TrunkShape", "pretrained"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float32]
@@ -35,12 +43,12 @@ _ROWS_AT_ONCE: Final = 32
 
 @dataclass(frozen=True)
 class TrunkShape:
-    """Shape of a Llama without its output layer (Touvron et al. 2023).
+    """Shape of the lower layers of a Llama (Touvron et al. 2023).
 
     Attributes:
         vocabulary: Tokens.
         width: Of a state.
-        layers: How many; the states after the last two are used.
+        layers: How many; the states after the last two are used, before any norm.
         heads: Of attention.
         feed_forward: Width within a layer.
 
@@ -69,25 +77,43 @@ class TrunkShape:
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
         )
-        with torch.device("meta"):
-            return LlamaModel(config)
+        with torch.random.fork_rng(devices=[]):
+            trunk = LlamaModel(config)
+        trunk.norm = nn.Identity()
+        return trunk
 
 
 @dataclass(frozen=True)
-class _Window:
+class _Tokens:
     """Some sentences of one reply behind its post.
 
     Attributes:
-        tokens: All of them.
-        spans: For each sentence its number among all, its first token and the one after its last.
+        pair: Number of the reply.
+        ids: All tokens.
+        sentence_of: The sentence that each token is of, counted within the reply; -1 before it.
     """
 
-    tokens: list[int]
-    spans: list[tuple[int, int, int]]
+    pair: int
+    ids: list[int]
+    sentence_of: list[int]
+
+
+@dataclass(frozen=True)
+class Read:
+    """One reply, as it was read.
+
+    Attributes:
+        windows: Its states, one window or more.
+        vectors: (sentence, feature): mean and maximum over a sentence's tokens of the states after
+            the last layer but one, then of those after the last.
+    """
+
+    windows: Windows
+    vectors: Floats
 
 
 class SentenceReader:
-    """Turns replies into a vector a sentence.
+    """Turns replies into states, and a vector a sentence.
 
     Args:
         trunk: In evaluation mode, on its device.
@@ -105,30 +131,6 @@ class SentenceReader:
         self.stored = stored
 
     @classmethod
-    def from_model(cls, folder: Path, device: str = "cpu", layers: int | None = None) -> Self:
-        """Take the trunk of a language model that `attune train-dialogue` made.
-
-        Args:
-            folder: Of the model.
-            device: As torch names it.
-            layers: How many of its layers to keep, from the first; None keeps all.
-        """
-        from dialogue.models.local import load_pretrained
-
-        model, tokenizer = load_pretrained(str(folder), "cpu")
-        kept = layers or model.config.num_hidden_layers
-        shape = TrunkShape(
-            vocabulary=model.config.vocab_size,
-            width=model.config.hidden_size,
-            layers=kept,
-            heads=model.config.num_attention_heads,
-            feed_forward=model.config.intermediate_size,
-        )
-        weights = model.model.state_dict()
-        named = {n: weights[n].float().numpy() for n in shape.build().state_dict()}
-        return cls.of(_stored(named), tokenizer, shape, device)
-
-    @classmethod
     def of(
         cls,
         stored: Mapping[str, npt.NDArray[Any]],
@@ -142,17 +144,12 @@ class SentenceReader:
             ModelError: If the weights are not of such a trunk.
         """
         trunk = shape.build()
-        weights = {
-            name: torch.from_numpy(array * stored.get(f"{name}.scale", np.float32(1)))
-            for name, array in stored.items()
-            if not name.endswith(".scale")
-        }
         try:
-            trunk.load_state_dict(weights, assign=True)
+            trunk.load_state_dict(dequantized(stored))
         except RuntimeError as error:
             first = str(error).strip().splitlines()[-1].strip()
             raise ModelError(f"Expected weights of {shape}, got others: {first}") from error
-        return cls(_on(trunk, shape, device), tokenizer, shape, dict(stored))
+        return cls(trunk.to(device).eval(), tokenizer, shape, dict(stored))
 
     @classmethod
     def restored(
@@ -182,25 +179,26 @@ class SentenceReader:
         return 4 * self.shape.width
 
     @torch.inference_mode()
-    def vectors(self, posts: Sequence[str], responses: Sequence[str]) -> Floats:
-        """Read sentences, (sentence, feature): those of the first reply, of the second, ...
-
-        The features are mean and maximum over a sentence's tokens of the states after the last
-        layer but one, then of those after the last. Each sentence is read behind the post and the
-        reply's sentences before it.
-        """
-        windows = list(self._windows(posts, responses))
-        count = 1 + max((span[0] for w in windows for span in w.spans), default=-1)
-        found = np.zeros((count, self.features), np.float32)
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i].tokens))
+    def read(self, posts: Sequence[str], responses: Sequence[str]) -> list[Read]:
+        """Read replies, each behind its post; each sentence sees those before it."""
+        parts = list(self._cut(posts, responses))
+        found: list[list[tuple[Window, Floats]]] = [[] for _ in responses]
+        order = sorted(range(len(parts)), key=lambda i: len(parts[i].ids))
+        read: dict[int, tuple[Window, Floats]] = {}
         for start in range(0, len(order), _ROWS_AT_ONCE):
-            self._read([windows[i] for i in order[start : start + _ROWS_AT_ONCE]], found)
-        return found
+            own = order[start : start + _ROWS_AT_ONCE]
+            read |= dict(zip(own, self._states([parts[i] for i in own]), strict=True))
+        for number, part in enumerate(parts):
+            found[part.pair].append(read[number])
+        return [
+            Read(tuple(window for window, _ in own), np.concatenate([v for _, v in own]))
+            for own in found
+        ]
 
-    def _read(self, windows: Sequence[_Window], found: Floats) -> None:
-        """Write the vectors of some windows' sentences where they belong."""
-        longest = max(len(window.tokens) for window in windows)
-        padded = [[*w.tokens, *[0] * (longest - len(w.tokens))] for w in windows]
+    def _states(self, parts: Sequence[_Tokens]) -> Iterator[tuple[Window, Floats]]:
+        """States of some windows, and their sentences' vectors (sentence, feature)."""
+        longest = max(len(part.ids) for part in parts)
+        padded = [[*part.ids, *[0] * (longest - len(part.ids))] for part in parts]
         # Attention looks back only, so padding behind a reply changes nothing in it.
         output = self._trunk(
             input_ids=torch.tensor(padded, device=self._trunk.device),
@@ -208,31 +206,33 @@ class SentenceReader:
             use_cache=False,
         )
         before, last = output.hidden_states[-2].float(), output.last_hidden_state.float()
-        for row, window in enumerate(windows):
-            for number, first, end in window.spans:
-                found[number] = _pooled(before[row, first:end], last[row, first:end])
+        for row, part in enumerate(parts):
+            length, sentence_of = len(part.ids), np.array(part.sentence_of)
+            pooled = [
+                _pooled(before[row, :length][own], last[row, :length][own])
+                for own in (torch.from_numpy(sentence_of == n) for n in _numbers(sentence_of))
+            ]
+            states = last[row, :length].cpu().numpy().copy()
+            yield Window(states, sentence_of), np.stack(pooled)
 
-    def _windows(self, posts: Sequence[str], responses: Sequence[str]) -> Iterator[_Window]:
-        marks = self._tokenizer.convert_tokens_to_ids(
+    def _cut(self, posts: Sequence[str], responses: Sequence[str]) -> Iterator[_Tokens]:
+        start, user, end, agent = self._tokenizer.convert_tokens_to_ids(
             ["<|start|>", "<|user|>", "<|end|>", "<|agent|>"]
         )
-        start, user, end, agent = marks
-        number = 0
-        for post, response in zip(posts, responses, strict=True):
+        for pair, (post, response) in enumerate(zip(posts, responses, strict=True)):
             opening = [start, user, *self._tokens(tidy(post))[:POST_TOKENS], end, agent]
-            tokens: list[int] = []
-            spans: list[tuple[int, int, int]] = []
-            for piece in split_sentences(response):
-                own = self._piece(piece, first=not tokens, empty=end)
-                if spans and len(tokens) + len(own) > REPLY_TOKENS:
-                    yield _Window([*opening, *tokens], spans)
-                    tokens, spans = [], []
+            part = _Tokens(pair, [*opening], [-1] * len(opening))
+            for number, piece in enumerate(split_sentences(response)):
+                own = self._piece(piece, first=part.sentence_of[-1] < 0, empty=end)
+                if part.sentence_of[-1] >= 0 and len(part.ids) + len(own) > (
+                    len(opening) + REPLY_TOKENS
+                ):
+                    yield part
+                    part = _Tokens(pair, [*opening], [-1] * len(opening))
                     own = self._piece(piece, first=True, empty=end)
-                first = len(opening) + len(tokens)
-                spans.append((number, first, first + len(own)))
-                tokens += own
-                number += 1
-            yield _Window([*opening, *tokens], spans)
+                part.ids.extend(own)
+                part.sentence_of.extend([number] * len(own))
+            yield part
 
     def _piece(self, text: str, *, first: bool, empty: int) -> list[int]:
         return self._tokens(("" if first else " ") + tidy(text))[:REPLY_TOKENS] or [empty]
@@ -242,12 +242,10 @@ class SentenceReader:
         return ids
 
 
-def _on(trunk: Any, shape: TrunkShape, device: str) -> Any:
-    """Put a filled-in trunk on its device, with the turning angles that no checkpoint holds."""
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    trunk.rotary_emb = LlamaRotaryEmbedding(trunk.config)
-    return trunk.to(device).eval()
+def _numbers(sentence_of: npt.NDArray[np.int64]) -> list[int]:
+    """Sentences of a window, in order."""
+    numbers: list[int] = np.unique(sentence_of[sentence_of >= 0]).tolist()
+    return numbers
 
 
 def _pooled(before: Tensor, last: Tensor) -> Floats:
@@ -257,14 +255,37 @@ def _pooled(before: Tensor, last: Tensor) -> Floats:
     return vector
 
 
-def _stored(weights: Mapping[str, Floats]) -> Arrays:
-    """Matrices as int8 with a scale a row, all else as float32."""
-    stored: Arrays = {}
-    for name, array in weights.items():
-        if array.ndim != 2:
-            stored[name] = array.astype(np.float32)
-            continue
-        scale = np.maximum(np.abs(array).max(axis=1, keepdims=True), 1e-12) / 127
-        stored[name] = np.round(array / scale).astype(np.int8)
-        stored[f"{name}.scale"] = scale.astype(np.float32)
-    return stored
+def pretrained(
+    folder: Path, device: str = "cpu", frozen: int = 2
+) -> tuple[SentenceReader, ReplyNetwork]:
+    """Divide a model of `attune train-dialogue` into layers that are frozen and others that learn.
+
+    Args:
+        folder: Of the model.
+        device: As torch names it.
+        frozen: Layers that do not learn, from the first.
+
+    Returns:
+        The frozen layers, and a network of the others whose heads are yet to be taught.
+    """
+    from dialogue.models.local import load_pretrained
+
+    model, tokenizer = load_pretrained(str(folder), "cpu")
+    config, lower, upper = model.config, {}, {}
+    for name, weight in model.model.float().state_dict().items():
+        _, _, rest = name.partition("layers.")
+        number, _, tail = rest.partition(".")
+        if rest and int(number) >= frozen:
+            upper[f"layers.{int(number) - frozen}.{tail}"] = weight
+        elif name == "norm.weight":
+            upper[name] = weight
+        else:
+            lower[name] = weight.numpy()
+    sizes = {"width": config.hidden_size, "heads": config.num_attention_heads}
+    sizes |= {"feed_forward": config.intermediate_size}
+    shape = TrunkShape(vocabulary=config.vocab_size, layers=frozen, **sizes)
+    reader = SentenceReader.of(quantized(lower), tokenizer, shape, device)
+    with torch.random.fork_rng(devices=[]):
+        network = ReplyNetwork(NetworkShape(layers=config.num_hidden_layers - frozen, **sizes))
+    network.layers.load_state_dict(upper)
+    return reader, network.to(device)

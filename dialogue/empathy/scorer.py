@@ -26,6 +26,7 @@ from dialogue.errors import InputError, ModelError
 from dialogue.models.base import Device, pick_device
 
 if TYPE_CHECKING:
+    from dialogue.empathy.network import ReplyNetwork
     from dialogue.empathy.reading import SentenceReader
     from dialogue.empathy.stack import Stack
 
@@ -36,7 +37,10 @@ WEIGHTS: Final = Path(__file__).parent / "weights"
 
 _ARCHITECTURE: Final = "EmpathyStack"
 _CONFIG, _TENSORS, _TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-_TRUNK: Final = "trunk."
+_TRUNK, _NETWORK, _TEMPERATURES = "trunk.", "network.", "temperatures"
+_PAIRS_AT_ONCE: Final = 256
+NETWORK_SHARE: Final = 0.4
+"""Weight of the network beside the regressions. Chosen by looking at the first fold."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -107,39 +111,59 @@ def checked(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 class StackedScorer:
-    """The scorer of this project; see `dialogue.empathy.stack`.
+    """The scorer of this project: `dialogue.empathy.stack` and `dialogue.empathy.network`, mixed.
 
     Args:
-        reader: Of sentences.
-        stack: Of everything that is read.
+        reader: Whose states both go by.
+        stack: The regressions.
+        network: Taught to read whole replies.
+        temperatures: (mechanism,) by which mixed log-probabilities are divided.
         training: Facts of its training, as plain JSON.
     """
 
     def __init__(
-        self, reader: SentenceReader, stack: Stack, training: Mapping[str, Any] | None = None
+        self,
+        reader: SentenceReader,
+        stack: Stack,
+        network: ReplyNetwork,
+        temperatures: npt.NDArray[np.float32],
+        training: Mapping[str, Any] | None = None,
     ) -> None:
         self._reader = reader
         self._stack = stack
+        self._network = network
+        self._temperatures = temperatures
         self.training = dict(training or {})
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
-        """Say how likely each level is; see `EmpathyScorer.score`."""
-        from dialogue.empathy.stack import views_of
-
+        """Say how likely levels are, (pair, mechanism, level); see `EmpathyScorer.score`."""
         taken = checked(pairs)
-        if not taken:
-            return np.zeros((0, len(MECHANISMS), len(LEVELS)))
-        found = np.exp(self._stack.log_probabilities(views_of(taken, self._reader)))
-        probabilities: npt.NDArray[np.float64] = found / found.sum(axis=-1, keepdims=True)
-        return probabilities
+        parts = [taken[i : i + _PAIRS_AT_ONCE] for i in range(0, len(taken), _PAIRS_AT_ONCE)]
+        found = [np.exp(self._log_probabilities(part)) for part in parts]
+        probabilities = np.concatenate([np.zeros((0, len(MECHANISMS), len(LEVELS))), *found])
+        normal: npt.NDArray[np.float64] = probabilities / probabilities.sum(-1, keepdims=True)
+        return normal
+
+    def _log_probabilities(self, pairs: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
+        from dialogue.empathy.stack import log_softmax, mixed, views_of
+
+        views = views_of(pairs, self._reader)
+        stacked = self._stack.log_probabilities(views)
+        found = mixed(stacked, self._network.log_probabilities(views.windows), NETWORK_SHARE)
+        return log_softmax(found / self._temperatures[:, None])
 
     def save(self, folder: Path) -> None:
         """Write config.json, model.safetensors and tokenizer.json."""
         from safetensors.numpy import save as to_bytes
 
+        from dialogue.empathy.network import stored_network
+
         folder.mkdir(parents=True, exist_ok=True)
-        trunk = {f"{_TRUNK}{name}": array for name, array in self._reader.stored.items()}
-        arrays = {k: np.asarray(v, order="C") for k, v in (trunk | self._stack.arrays()).items()}
+        named = {f"{_TRUNK}{name}": array for name, array in self._reader.stored.items()}
+        network = stored_network(self._network)
+        named |= {f"{_NETWORK}{name}": array for name, array in network.items()}
+        named |= self._stack.arrays() | {_TEMPERATURES: self._temperatures}
+        arrays = {name: np.asarray(array, order="C") for name, array in named.items()}
         tensors, tokenizer = to_bytes(arrays), self._reader.tokenizer_json().encode()
         config = {
             "architecture": _ARCHITECTURE,
@@ -147,6 +171,7 @@ class StackedScorer:
             "levels": LEVELS,
             "cues": CUES,
             "trunk": asdict(self._reader.shape),
+            "network": asdict(self._network.shape),
             "sha256": {_TENSORS: _digest(tensors), _TOKENIZER: _digest(tokenizer)},
             "training": self.training,
         }
@@ -166,6 +191,7 @@ class StackedScorer:
         from safetensors import SafetensorError
         from safetensors.numpy import load as from_bytes
 
+        from dialogue.empathy.network import NetworkShape, restored_network
         from dialogue.empathy.reading import SentenceReader, TrunkShape
         from dialogue.empathy.stack import Stack
 
@@ -174,12 +200,18 @@ class StackedScorer:
         tokenizer = _checked_file(folder, _TOKENIZER, config)
         try:
             arrays = from_bytes(tensors)
-            trunk = {k.removeprefix(_TRUNK): a for k, a in arrays.items() if k.startswith(_TRUNK)}
-            shape = TrunkShape(**config["trunk"])
-            reader = SentenceReader.restored(trunk, tokenizer.decode(), shape, device)
-            return cls(reader, Stack.of(arrays), config["training"])
+            reader = SentenceReader.restored(
+                _part(arrays, _TRUNK), tokenizer.decode(), TrunkShape(**config["trunk"]), device
+            )
+            shape = NetworkShape(**config["network"])
+            network = restored_network(_part(arrays, _NETWORK), shape, device)
+            return cls(reader, Stack.of(arrays), network, arrays[_TEMPERATURES], config["training"])
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"Expected an empathy scorer in {folder}, got: {error}.") from error
+
+
+def _part(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -199,7 +231,7 @@ def _config(folder: Path) -> dict[str, Any]:
             raise ModelError(
                 f"Expected {key} {value} in {folder / _CONFIG}, got {got.get(key, 'none')}."
             )
-    if missing := {"trunk", "sha256", "training"} - got.keys():
+    if missing := {"trunk", "network", "sha256", "training"} - got.keys():
         raise ModelError(f"Expected {', '.join(sorted(missing))} in {folder / _CONFIG}, got none.")
     return got
 

@@ -1,15 +1,17 @@
 """Trains the bundled empathy scorer, and measures it on posts that it did not learn from.
 
-Every fold holds out a fifth of the posts with all their replies. Everything else, the combination
-and the temperatures too, is fitted within the other folds. The scorer that is written is made by
-the same recipe from all posts.
+Every fold holds out a fifth of the posts with all their replies; regressions, their combination and
+the network learn from the others. A temperature for each mechanism, which changes no decision, is
+fitted to what was said of all other folds when they were held out. The scorer that is written is
+made by the same recipe from all posts, its temperatures from all folds.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,23 +29,44 @@ from dialogue.empathy.agreement import (
     paired_differences,
 )
 from dialogue.empathy.annotations import (
+    LEVELS,
     MECHANISMS,
     AnnotatedPair,
     levels_of,
     post_folds,
 )
 from dialogue.empathy.baseline import tuned_baseline
+from dialogue.empathy.network import (
+    ReplyNetwork,
+    Teaching,
+    restored_network,
+    stored_network,
+    teach,
+)
 from dialogue.empathy.reading import SentenceReader
-from dialogue.empathy.scorer import WEIGHTS, StackedScorer
+from dialogue.empathy.scorer import NETWORK_SHARE, WEIGHTS, StackedScorer
 from dialogue.empathy.sentences import sentence_levels
-from dialogue.empathy.stack import STRENGTHS, Stack, Strengths, Views, fit_stack, views_of
+from dialogue.empathy.stack import (
+    STRENGTHS,
+    Stack,
+    Strengths,
+    Views,
+    fit_stack,
+    log_softmax,
+    mixed,
+    temperature_of,
+    views_of,
+)
 from dialogue.errors import InputError
 
 __all__ = ["EmpathyRecipe", "EmpathyRun"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Progress = Callable[[float], None]
+"""Called with the share of a network's teaching that is done."""
 _RUN: Final = "run.json"
+TEACHING: Final = Teaching()
 
 
 @dataclass(frozen=True)
@@ -52,8 +75,9 @@ class EmpathyRecipe:
 
     Attributes:
         folds: Of posts, each held out once.
-        inner_folds: Within the training part, for the combination and the temperatures.
+        inner_folds: Within the training part, for the combination.
         strengths: Of the regressions.
+        teaching: Of the network.
         resamples: Of the posts, for intervals.
         seed: Of the folds and the resamples.
 
@@ -64,6 +88,7 @@ class EmpathyRecipe:
     folds: int = 5
     inner_folds: int = 4
     strengths: Strengths = STRENGTHS
+    teaching: Teaching = TEACHING
     resamples: int = 10_000
     seed: int = 0
 
@@ -78,6 +103,7 @@ class EmpathyRun:
     Args:
         pairs: All annotated pairs.
         reader: Frozen.
+        network: Its layers as they were pretrained; it stays as it is.
         folder: Where folds and the scorer go.
         recipe: How.
     """
@@ -86,11 +112,13 @@ class EmpathyRun:
         self,
         pairs: Sequence[AnnotatedPair],
         reader: SentenceReader,
+        network: ReplyNetwork,
         folder: Path,
         recipe: EmpathyRecipe = EmpathyRecipe(),
     ) -> None:
         self.pairs = list(pairs)
         self.reader = reader
+        self._untaught = network
         self.folder = folder
         self.recipe = recipe
         self.levels = levels_of(self.pairs)
@@ -122,21 +150,37 @@ class EmpathyRun:
         elif json.loads(path.read_text()) != facts:
             raise InputError(f"Expected a run of this recipe and data in {path}, got another.")
 
-    def measure(self, fold: int) -> None:
+    def measure(self, fold: int, progress: Progress | None = None) -> None:
         """Hold one fold out, learn the others, and keep what is said of it; once only."""
         if self._fold_file(fold).is_file():
             return
         held_out = np.flatnonzero(self.folds == fold)
         seen = np.flatnonzero(self.folds != fold)
-        logs = self.fit(seen).log_probabilities(self.views.take(held_out))
+        unseen = self.views.take(held_out)
+        network = self.taught(seen, progress).log_probabilities(unseen.windows)
         said = {
             "pairs": held_out.tolist(),
-            "probabilities": np.exp(logs).tolist(),
+            "stack": self.fit(seen).log_probabilities(unseen).tolist(),
+            "network": network.tolist(),
             "baseline": self._baseline(seen, held_out).tolist(),
         }
         partial = self._fold_file(fold).with_suffix(".partial")
         partial.write_text(json.dumps(said))
         partial.replace(self._fold_file(fold))
+
+    def taught(self, pairs: Ints, progress: Progress | None = None) -> ReplyNetwork:
+        """Teach a network some pairs, by number; rounded to eight bits as it is stored."""
+        network = copy.deepcopy(self._untaught)
+        teach(
+            network,
+            [self.views.windows[pair] for pair in pairs],
+            self.levels[pairs],
+            [sentence_levels(self.pairs[pair]) for pair in pairs],
+            self.recipe.teaching,
+            progress,
+        )
+        device = str(network.attention.weight.device)
+        return restored_network(stored_network(network), network.shape, device)
 
     def fit(self, pairs: Ints) -> Stack:
         """Learn some pairs, by number."""
@@ -157,33 +201,61 @@ class EmpathyRun:
 
     def scores(self) -> dict[str, Any]:
         """Figures of all folds together, as `scores.json` has them."""
-        probabilities = np.zeros((*self.levels.shape, 3))
-        baseline = np.zeros_like(self.levels)
-        for fold in range(self.recipe.folds):
-            said = json.loads(self._fold_file(fold).read_text())
-            probabilities[said["pairs"]] = said["probabilities"]
-            baseline[said["pairs"]] = said["baseline"]
+        stacked, network, baseline = self._said()
         facts = {
             "pairs": len(self.pairs),
             "posts": len(set(self.posts)),
             "folds": self.recipe.folds,
             "resamples": self.recipe.resamples,
         }
+        whole = self._calibrated(mixed(stacked, network, NETWORK_SHARE))
+        parts = {"stack": self._calibrated(stacked), "network": self._calibrated(network)}
         return facts | {
-            mechanism: self._agreement(self.levels[:, m], probabilities[:, m], baseline[:, m])
+            mechanism: self._agreement(self.levels[:, m], whole[:, m], baseline[:, m])
+            | {
+                f"{name}_alone": self._alone(self.levels[:, m], probabilities[:, m])
+                for name, probabilities in parts.items()
+            }
             for m, mechanism in enumerate(MECHANISMS)
         }
 
-    def export(self, folder: Path) -> dict[str, Any]:
+    def _said(self) -> tuple[Floats, Floats, Ints]:
+        """Read what stack, network and baseline said of all pairs when they were held out."""
+        stacked, network = np.zeros((2, *self.levels.shape, len(LEVELS)))
+        baseline = np.zeros_like(self.levels)
+        for fold in range(self.recipe.folds):
+            said = json.loads(self._fold_file(fold).read_text())
+            stacked[said["pairs"]] = said["stack"]
+            network[said["pairs"]] = said["network"]
+            baseline[said["pairs"]] = said["baseline"]
+        return stacked, network, baseline
+
+    def _calibrated(self, logs: Floats) -> Floats:
+        """Probabilities (pair, mechanism, level), each fold by temperatures of the others."""
+        probabilities = np.zeros_like(logs)
+        for fold in range(self.recipe.folds):
+            own = self.folds == fold
+            temperatures = self._temperatures(logs[~own], self.levels[~own])
+            probabilities[own] = np.exp(log_softmax(logs[own] / temperatures[:, None]))
+        return probabilities
+
+    @staticmethod
+    def _temperatures(logs: Floats, levels: Ints) -> npt.NDArray[np.float32]:
+        """Temperatures (mechanism,) that make levels (pair, mechanism) likeliest."""
+        own = [temperature_of(logs[:, m], levels[:, m]) for m in range(len(MECHANISMS))]
+        return np.array(own, np.float32)
+
+    def export(self, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
         """Learn all pairs, write scorer, scores and card, and return the scores.
 
         Args:
             folder: Of the scorer.
+            progress: Called after each step of the network's.
         """
         scores = self.scores()
         training = {"command": "attune train-empathy", "recipe": asdict(self.recipe)}
-        stack = self.fit(np.arange(len(self.pairs)))
-        StackedScorer(self.reader, stack, training | {"data": self._data_digest()}).save(folder)
+        training |= {"data": self._data_digest()}
+        self.learnt(training, progress).save(folder)
         (folder / scorer_card.SCORES).write_text(json.dumps(scores, indent=2) + "\n")
         for name in (scorer_card.CARD, "LICENSE"):
             if (WEIGHTS / name).is_file():
@@ -191,6 +263,30 @@ class EmpathyRun:
         if (folder / scorer_card.CARD).is_file():
             scorer_card.refresh(folder)
         return scores
+
+    def learnt(
+        self, training: Mapping[str, Any], progress: Progress | None = None
+    ) -> StackedScorer:
+        """Learn all pairs; every fold must be measured, for the temperatures.
+
+        Args:
+            training: Facts to note.
+            progress: Called after each step of the network's.
+        """
+        every = np.arange(len(self.pairs))
+        stacked, network, _ = self._said()
+        temperatures = self._temperatures(mixed(stacked, network, NETWORK_SHARE), self.levels)
+        return StackedScorer(
+            self.reader, self.fit(every), self.taught(every, progress), temperatures, training
+        )
+
+    @staticmethod
+    def _alone(levels: Ints, probabilities: Floats) -> list[float]:
+        """Accuracy, macro-F1, kappa and nats a pair, of levels (pair,) and (pair, level)."""
+        confusion = confusion_of(levels, probabilities.argmax(-1))
+        likelihoods = probabilities[np.arange(len(levels)), levels]
+        agreements = [float(agreement(confusion)) for agreement in AGREEMENTS.values()]
+        return [*agreements, float(-np.log(likelihoods).mean())]
 
     def _agreement(self, levels: Ints, probabilities: Floats, baseline: Ints) -> dict[str, Any]:
         said = probabilities.argmax(-1)
@@ -239,7 +335,17 @@ class EmpathyRun:
         return hashlib.sha256(told).hexdigest()
 
 
-def run_with_bar(run: EmpathyRun) -> None:
-    """Measure every fold that is yet to be measured, with a progress bar."""
-    for fold in tqdm(range(run.recipe.folds), desc="folds", unit="fold"):
-        run.measure(fold)
+def run_with_bar(run: EmpathyRun, folder: Path) -> dict[str, Any]:
+    """Measure every fold that is yet to be measured and export, with a progress bar."""
+    with tqdm(total=run.recipe.folds + 1, desc="folds and the whole", unit="part") as bar:
+
+        def show(share: float) -> None:
+            bar.set_postfix({"network": f"{share:.0%}"}, refresh=False)
+            bar.update(0)
+
+        for fold in range(run.recipe.folds):
+            run.measure(fold, show)
+            bar.update()
+        scores = run.export(folder, show)
+        bar.update()
+    return scores

@@ -1,4 +1,4 @@
-"""The scorer's sums: three readings of a reply and what the eye sees at once, put together.
+"""The scorer's regressions: three readings of a reply and what the eye sees at once, put together.
 
 1. Sentence by sentence, from hashed n-grams: the level of the sentence, which the rationales teach.
 2. The same from a language model's states.
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dialogue.empathy.annotations import LEVELS, MECHANISMS
+from dialogue.empathy.network import Windows
 from dialogue.empathy.ngrams import HashedNgrams, hashed_counts
 from dialogue.empathy.reading import SentenceReader
 from dialogue.empathy.sentences import cues_of, split_sentences
@@ -32,6 +33,7 @@ __all__ = [
     "fit_linear",
     "fit_stack",
     "log_softmax",
+    "mixed",
     "temperature_of",
     "views_of",
 ]
@@ -61,6 +63,7 @@ class Views:
         responses: Sparse n-gram counts (pair, bucket).
         vectors: (sentence, feature) of a `SentenceReader`.
         cues: (pair, cue).
+        windows: States of each reply, for the network.
     """
 
     starts: Ints
@@ -68,6 +71,7 @@ class Views:
     responses: Any = field(repr=False)
     vectors: npt.NDArray[np.float32] = field(repr=False)
     cues: npt.NDArray[np.float32] = field(repr=False)
+    windows: tuple[Windows, ...] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.cues)
@@ -82,6 +86,7 @@ class Views:
             self.responses[pairs],
             self.vectors[rows],
             self.cues[pairs],
+            tuple(self.windows[pair] for pair in pairs),
         )
 
     def sentences_of(self, pairs: Ints) -> Ints:
@@ -94,12 +99,14 @@ def views_of(pairs: Sequence[tuple[str, str]], reader: SentenceReader) -> Views:
     """Look at pairs of what the person said and the response."""
     posts, responses = [post for post, _ in pairs], [response for _, response in pairs]
     pieces = [split_sentences(response) for response in responses]
+    read = reader.read(posts, responses)
     return Views(
         np.concatenate([[0], np.cumsum([len(own) for own in pieces])]).astype(np.int64),
         hashed_counts([piece for own in pieces for piece in own], SENTENCE_NGRAM),
         hashed_counts(responses, RESPONSE_NGRAM),
-        reader.vectors(posts, responses),
+        np.concatenate([one.vectors for one in read]),
         np.stack([cues_of(post, response) for post, response in pairs]),
+        tuple(one.windows for one in read),
     )
 
 
@@ -147,7 +154,7 @@ class Linear:
 
 
 def log_softmax(logits: Floats) -> Floats:
-    """Log of the softmax over the last axis."""
+    """Log of the softmax over the last axis, (..., level)."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     normal: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return normal
@@ -283,17 +290,14 @@ class Stack:
     Attributes:
         readers: Below the combination.
         combination: Of what they read, and the cues.
-        temperatures: (mechanism,) by which the combination's log-odds are divided.
     """
 
     readers: _Readers
     combination: Linear
-    temperatures: npt.NDArray[np.float32]
 
     def log_probabilities(self, views: Views) -> Floats:
-        """Calibrated log-probabilities (pair, mechanism, level)."""
-        found = self.combination.log_probabilities(self.readers.features(views))
-        return log_softmax(found / self.temperatures[:, None])
+        """Log-probabilities (pair, mechanism, level)."""
+        return self.combination.log_probabilities(self.readers.features(views))
 
     def arrays(self) -> Arrays:
         """Everything to store, by name; weights over n-grams and states as float16."""
@@ -312,8 +316,7 @@ class Stack:
             },
             "combination": self.combination.arrays(np.float32),
         }
-        flat = {f"{part}.{name}": a for part, own in named.items() for name, a in own.items()}
-        return flat | {"temperatures": self.temperatures}
+        return {f"{part}.{name}": a for part, own in named.items() for name, a in own.items()}
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
@@ -337,7 +340,7 @@ class Stack:
             ngrams(responses),
             Linear.of(responses),
         )
-        return cls(readers, Linear.of(part("combination")), arrays["temperatures"])
+        return cls(readers, Linear.of(part("combination")))
 
 
 def fit_readers(
@@ -388,18 +391,9 @@ def fit_stack(
         strengths: Of the regressions.
     """
     features = _held_out_features(views, levels, sentence_levels, folds, strengths)
-    held_out = np.zeros((*levels.shape, len(LEVELS)))
-    for fold in np.unique(folds):
-        unseen = folds == fold
-        partial = _combine(features[~unseen], levels[~unseen], strengths)
-        held_out[unseen] = partial.log_probabilities(features[unseen])
     return Stack(
         fit_readers(views, levels, sentence_levels, strengths),
-        _combine(features, levels, strengths),
-        np.array(
-            [temperature_of(held_out[:, m], levels[:, m]) for m in range(len(MECHANISMS))],
-            np.float32,
-        ),
+        fit_linear(features, levels, strength=strengths.combination, scaled=True),
     )
 
 
@@ -419,8 +413,15 @@ def _held_out_features(
     return features
 
 
-def _combine(features: Floats, levels: Ints, strengths: Strengths) -> Linear:
-    return fit_linear(features, levels, strength=strengths.combination, scaled=True)
+def mixed(stacked: Floats, network: Floats, share: float) -> Floats:
+    """Mix two opinions as a geometric mean: log-probabilities (pair, mechanism, level).
+
+    Args:
+        stacked: Log-probabilities of a `Stack`.
+        network: Of a `ReplyNetwork`.
+        share: Weight of the network, in [0, 1].
+    """
+    return log_softmax((1 - share) * stacked + share * network)
 
 
 def temperature_of(logs: Floats, levels: Ints) -> float:

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
@@ -34,7 +35,8 @@ from dialogue.empathy.annotations import (
     read_epitome,
 )
 from dialogue.empathy.baseline import tuned_baseline
-from dialogue.empathy.reading import SentenceReader, TrunkShape
+from dialogue.empathy.network import NetworkShape, Teaching
+from dialogue.empathy.reading import TrunkShape, pretrained
 from dialogue.empathy.scorer import WEIGHTS, StackedScorer, load_scorer
 from dialogue.empathy.scorer_training import EmpathyRecipe, EmpathyRun, run_with_bar
 from dialogue.empathy.sentences import CUES, cues_of, sentence_levels, split_sentences
@@ -96,19 +98,25 @@ def scorer():
 
 
 @pytest.fixture(scope="module")
-def reader():
-    return SentenceReader.from_model(TRUNK, layers=2)
+def untaught():
+    return pretrained(TRUNK)
 
 
 @pytest.fixture(scope="module")
-def run(reader, tmp_path_factory):
+def reader(untaught):
+    return untaught[0]
+
+
+@pytest.fixture(scope="module")
+def run(untaught, tmp_path_factory):
     folder = tmp_path_factory.mktemp("empathy")
     free = Strengths(sentences=1e3, vectors=1.0, responses=1e3, combination=1e3)
-    recipe = EmpathyRecipe(folds=2, inner_folds=2, strengths=free, resamples=20)
-    run = EmpathyRun(tiny_corpus(), reader, folder, recipe)
+    recipe = EmpathyRecipe(
+        folds=2, inner_folds=2, strengths=free, teaching=Teaching(epochs=6), resamples=20
+    )
+    run = EmpathyRun(tiny_corpus(), *untaught, folder, recipe)
     run.begin()
-    run_with_bar(run)
-    run.export(folder / "model")
+    run_with_bar(run, folder / "model")
     return run
 
 
@@ -158,8 +166,7 @@ def test_a_scorer_is_read_back_to_the_bit(run, tmp_path):
 
 
 def test_what_was_measured_is_what_is_read_back(run):
-    stack = run.fit(np.arange(len(run.pairs)))
-    kept = StackedScorer(run.reader, stack).score(PAIRS)
+    kept = run.learnt({}).score(PAIRS)
     np.testing.assert_allclose(
         load_scorer(run.folder / "model", "cpu").score(PAIRS), kept, atol=1e-6
     )
@@ -184,6 +191,7 @@ DAMAGES = {
     "other mechanisms": lambda f: edited(f, "mechanisms", ["warmth"]),
     "other levels": lambda f: edited(f, "levels", [0, 1]),
     "no shape": lambda f: edited(f, "trunk", None),
+    "no network": lambda f: edited(f, "network", None),
     "another shape": lambda f: edited(f, "trunk", {"vocabulary": 3}),
     "sizes that do not fit": lambda f: edited(
         f, "trunk", {"vocabulary": 8, "width": 8, "layers": 1, "heads": 1, "feed_forward": 8}
@@ -277,35 +285,37 @@ def test_the_folds_of_a_run_never_share_a_post(run):
         assert not inside & {p for n, p in enumerate(run.posts) if n not in set(held_out)}
 
 
-def test_nothing_of_the_held_out_fold_is_learnt(reader, run, tmp_path):
+def test_nothing_of_the_held_out_fold_is_learnt(untaught, run, tmp_path):
     """Other levels in the held-out fold change nothing in what is said of it."""
     changed = [
         told(n, (2, 2, 2)) if run.folds[n] == 0 else pair for n, pair in enumerate(run.pairs)
     ]
-    other = EmpathyRun(changed, reader, tmp_path, run.recipe)
+    other = EmpathyRun(changed, *untaught, tmp_path, run.recipe)
     other._views = run.views
     seen = np.flatnonzero(run.folds != 0)
     held_out = run.views.take(np.flatnonzero(run.folds == 0))
     ours, theirs = (r.fit(seen).log_probabilities(held_out) for r in (run, other))
     assert (ours == theirs).all()
+    ours, theirs = (r.taught(seen).log_probabilities(held_out.windows) for r in (run, other))
+    assert (ours == theirs).all()
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(run, reader, tmp_path):
-    killed = EmpathyRun(run.pairs, reader, tmp_path, run.recipe)
+def test_a_killed_run_goes_on_and_ends_the_same(run, untaught, tmp_path):
+    killed = EmpathyRun(run.pairs, *untaught, tmp_path, run.recipe)
     killed.begin()
     killed.measure(0)
     (tmp_path / "fold-1.partial").write_text("[half")
-    again = EmpathyRun(run.pairs, reader, tmp_path, run.recipe)
+    again = EmpathyRun(run.pairs, *untaught, tmp_path, run.recipe)
     again.begin()
     assert again.done == 1
     before = (tmp_path / "fold-0.json").stat().st_mtime_ns
-    run_with_bar(again)
+    run_with_bar(again, tmp_path / "model")
     assert (tmp_path / "fold-0.json").stat().st_mtime_ns == before
     assert again.scores() == run.scores()
 
 
-def test_a_run_of_another_recipe_is_not_gone_on_with(run, reader):
-    other = EmpathyRun(run.pairs, reader, run.folder, EmpathyRecipe(folds=3))
+def test_a_run_of_another_recipe_is_not_gone_on_with(run, untaught):
+    other = EmpathyRun(run.pairs, *untaught, run.folder, EmpathyRecipe(folds=3))
     with pytest.raises(InputError, match="Expected a run of this recipe and data"):
         other.begin()
 
@@ -388,14 +398,26 @@ def test_any_text_has_a_sentence_and_finite_cues(text):
 
 def test_a_long_reply_is_read_whole(reader):
     pieces = ["This is one of many sentences.", "And how are you?"] * 60
-    vectors = reader.vectors(["Hello"], [" ".join(pieces)])
-    assert vectors.shape == (120, reader.features)
-    assert np.abs(vectors).sum(1).min() > 0
+    (read,) = reader.read(["Hello"], [" ".join(pieces)])
+    assert read.vectors.shape == (120, reader.features)
+    assert np.abs(read.vectors).sum(1).min() > 0
+    assert len(read.windows) > 1
+    numbers = np.concatenate([window.sentence_of for window in read.windows])
+    assert set(numbers) == set(range(-1, 120))
 
 
-def test_a_trunk_whose_heads_do_not_divide_its_width_is_refused():
+def test_shapes_whose_heads_do_not_divide_the_width_are_refused():
     with pytest.raises(ModelError, match="Expected positive sizes"):
         TrunkShape(8, 6, 1, 4, 8)
+    with pytest.raises(ModelError, match="Expected positive sizes"):
+        NetworkShape(6, 1, 4, 8)
+
+
+def test_every_weight_of_the_network_learns_and_global_randomness_stays(untaught, run):
+    before = torch.get_rng_state()
+    untaught_weights, taught = untaught[1].state_dict(), run.taught(np.arange(12)).state_dict()
+    assert all(not torch.equal(taught[name], old) for name, old in untaught_weights.items())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # --------------------------------------------------------------------------------- agreement
