@@ -47,5 +47,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 
 $(INSTALLED_DEV): $(INSTALLED)
 	@echo "Installing the development packages …"
-	@$(PIP) install --constraint constraints.txt --editable ".[dev,functionals,landmarks,training]"
+	@$(PIP) install --constraint constraints.txt --editable ".[dev,evaluation,functionals,landmarks,training]"
 	@touch $@

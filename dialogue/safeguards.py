@@ -16,7 +16,7 @@ from dialogue.affect import UserAffect
 from dialogue.conversation import Message, as_messages
 from dialogue.danger import Danger, find_danger
 from dialogue.errors import InputError
-from dialogue.models.base import DialogueModel
+from dialogue.models.base import DialogueModel, reply_batch
 
 __all__ = ["HELP", "Guarded", "Help", "crisis_answer", "is_crisis"]
 
@@ -165,3 +165,10 @@ class Guarded:
     ) -> str:
         """Return the whole answer; see `DialogueModel.reply`."""
         return "".join(self.stream(messages, affect=affect))
+
+    def reply_batch(self, talks: Sequence[Sequence[Message]]) -> list[str]:
+        """Answer several talks; see `dialogue.models.base.reply_batch`."""
+        dangers = [find_danger(talk[-1].content) for talk in talks]
+        calm = [talk for talk, danger in zip(talks, dangers, strict=True) if danger is None]
+        answers = iter(reply_batch(self.model, calm) if calm else ())
+        return [crisis_answer(d, self._region) if d else next(answers) for d in dangers]

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dialogue.cli
+import dialogue.empathy.cli
 import emotion.cli
 from dialogue.errors import DialogueError
 from emotion.errors import EmotionError
 from integration.errors import IntegrationError
 
 if TYPE_CHECKING:
+    from dialogue.empathy.arms import EmotionReader
     from integration.settings import Settings
     from ui.access import Access
 
@@ -51,7 +53,14 @@ def parser() -> argparse.ArgumentParser:
     _add_chat(commands)
     emotion.cli.add_commands(commands)
     dialogue.cli.add_commands(commands)
+    dialogue.empathy.cli.add_evaluate(commands, _emotion_reader)
     return attune
+
+
+def _emotion_reader(device: str) -> EmotionReader:
+    from integration.evaluation import RecognizerReader
+
+    return RecognizerReader.load(device)
 
 
 def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

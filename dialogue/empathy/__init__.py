@@ -1,1 +1,1 @@
-"""How empathetic a reply is, judged offline."""
+"""How empathetic replies are: EPITOME's mechanisms, and what a model does when it knows the emotion."""

@@ -16,10 +16,13 @@ __all__ = [
     "Device",
     "DialogueModel",
     "Quantization",
+    "facts_of",
     "forget",
     "load_model",
     "pick_device",
+    "reply_batch",
     "require",
+    "surprise_of",
 ]
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -75,6 +78,45 @@ def forget(model: object) -> None:
     drop = getattr(getattr(model, "model", model), "forget", None)
     if drop is not None:
         drop()
+
+
+def reply_batch(model: DialogueModel, talks: Sequence[Sequence[Message]]) -> list[str]:
+    """Answer several talks, side by side where the model can.
+
+    Args:
+        model: Any model.
+        talks: Each ending with the user's message; affects are those of the messages.
+    """
+    together = getattr(model, "reply_batch", None)
+    answers: list[str] = together(talks) if together else [model.reply(talk) for talk in talks]
+    return answers
+
+
+def surprise_of(model: object, talk: Sequence[Message], answer: str) -> float | None:
+    """Return the surprise, in nats, of a given answer and of its end, with a talk before it.
+
+    Args:
+        model: Any model; a check before it is not asked.
+        talk: Ending with the user's message; affects are those of the messages.
+        answer: Any text.
+
+    Returns:
+        None where the model, such as a server, does not tell.
+    """
+    told = getattr(getattr(model, "model", model), "surprise", None)
+    return None if told is None else float(told(talk, answer))
+
+
+def facts_of(model: object) -> dict[str, Any]:
+    """Say which model this is and how it draws words: everything but the talk that decides a reply.
+
+    Returns:
+        Plain JSON: its kind, decoding settings, seed and the sha256 of its weights, as far as it
+        tells them.
+    """
+    inner = getattr(model, "model", model)
+    told = getattr(inner, "facts", None)
+    return dict(told()) if told else {"kind": type(inner).__name__}
 
 
 def load_model(

@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from dialogue.context import LEFT_OUT, READ_ONLY_THE_END, cut_text
 from dialogue.conversation import Message, as_messages, trim
 from dialogue.learned_text import LearnedText, has_learned_text
 from dialogue.models.base import Device, pick_device
-from dialogue.models.local import encode, load_pretrained
+from dialogue.models.local import encode, load_pretrained, weights_digest
 from dialogue.prefix import EmotionPrefix, has_prefix, turn_starts, weave
 from dialogue.text import bare, tidy
 
@@ -305,6 +305,21 @@ class BundledModel:
         end = self._tokenizer.eos_token_id
         texts = [self._tokenizer.encode(tidy(r), add_special_tokens=False) for r in replies]
         return self._likelihoods(prompt, [(*ids, end) for ids in texts])
+
+    def surprise(self, messages: Sequence[Message], reply: str) -> float:
+        """Return the surprise of a given reply; see `dialogue.models.base.surprise_of`."""
+        ids = self._tokenizer.encode(tidy(reply), add_special_tokens=False)
+        return -self.likelihoods(messages, [reply])[0] * (len(ids) + 1)
+
+    def facts(self) -> dict[str, Any]:
+        """Say which model this is; see `dialogue.models.base.facts_of`."""
+        return {
+            "kind": type(self).__name__,
+            "decoding": asdict(self._decoding),
+            "seed": self._seed,
+            "prefix": self._prefix is not None,
+            "weights_sha256": weights_digest(self._model, self._prefix),
+        }
 
     def _opening(self) -> Tensor:
         """Write a talk in which nothing was said before the answer, (1, token)."""

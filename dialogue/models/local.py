@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +35,15 @@ from dialogue.models.base import Device, Quantization, pick_device, require
 from dialogue.models.cache import TalkCaches
 from dialogue.persona import PERSONA
 
-__all__ = ["Decoding", "LocalModel", "encode", "load_pretrained", "pick_dtype", "quantized"]
+__all__ = [
+    "Decoding",
+    "LocalModel",
+    "encode",
+    "load_pretrained",
+    "pick_dtype",
+    "quantized",
+    "weights_digest",
+]
 
 PLAIN_TEMPLATE: Final = (
     "{% for message in messages %}{{ message['role'] | capitalize }}: "
@@ -146,6 +155,64 @@ class LocalModel:
         """Return the whole answer; see `DialogueModel.reply`."""
         return "".join(self.stream(messages, affect=affect))
 
+    @torch.inference_mode()
+    def reply_batch(self, talks: Sequence[Sequence[Message]]) -> list[str]:
+        """Answer several talks side by side; see `dialogue.models.base.reply_batch`.
+
+        Padding changes the last bits of what is computed, so an answer may differ from that of
+        `reply`; the same batch gives the same answers.
+        """
+        fitted = [self._fit(as_messages(talk), None) for talk in talks]
+        rows = [self._encode(talk.messages)[0, -self._context_tokens :] for talk in fitted]
+        with nullcontext() if self._seed is None else _seeded(self._seed, self._model.device):
+            written = self._generate_rows(rows)
+        texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
+        stop = PLAIN_STOP if self._plain else None
+        answers = ["".join(_until((text,), stop)).strip() for text in texts]
+        return [READ_ONLY_THE_END * f.cut + a for f, a in zip(fitted, answers, strict=True)]
+
+    def _generate_rows(self, rows: Sequence[Tensor]) -> Tensor:
+        """Continue rows of (token,) each, padded on their left, as (row, token)."""
+        width = max(map(len, rows))
+        settings = self._drawing()
+        ids = torch.full((len(rows), width), int(settings["pad_token_id"] or 0))
+        there = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            ids[number, width - len(row) :], there[number, width - len(row) :] = row, 1
+        device = self._model.device
+        written: Tensor = self._model.generate(
+            input_ids=ids.to(device), attention_mask=there.to(device), **settings
+        )
+        return written[:, width:]
+
+    @torch.inference_mode()
+    def surprise(self, messages: Sequence[Message], reply: str) -> float:
+        """Return the surprise of a given reply; see `dialogue.models.base.surprise_of`."""
+        talk = self._fit(as_messages(messages), None).messages
+        prompt = self._encode(talk)[0, -self._context_tokens :]
+        words = f" {reply}" if self._plain else reply
+        told = self._tokenizer(words, add_special_tokens=False)["input_ids"]
+        answer = torch.tensor([*told, self._tokenizer.eos_token_id]).to(prompt)
+        logits = self._logits(torch.cat([prompt, answer])[None])[0, len(prompt) - 1 : -1]
+        each = logits.double().log_softmax(-1).gather(1, answer.to(logits.device)[:, None])
+        return -float(each.sum())
+
+    def _logits(self, ids: Tensor) -> Tensor:
+        """Read rows of ids, (row, token) -> (row, token, vocabulary)."""
+        logits: Tensor = self._model(input_ids=ids.to(self._model.device)).logits
+        return logits
+
+    def facts(self) -> dict[str, Any]:
+        """Say which model this is; see `dialogue.models.base.facts_of`."""
+        return {
+            "kind": type(self).__name__,
+            "name": Path(str(self._model.config.name_or_path)).name,
+            "decoding": asdict(self._decoding),
+            "seed": self._seed,
+            "persona": PERSONA if self._persona_fits and not self._plain else None,
+            "weights_sha256": weights_digest(self._model),
+        }
+
     def forget(self) -> None:
         """Drop what is kept of talks; see `dialogue.models.base.forget`."""
         if self._talks is not None:
@@ -210,14 +277,16 @@ class LocalModel:
         return written
 
     def _settings(self, streamer: TextIteratorStreamer, stop: StoppingCriteria) -> dict[str, Any]:
+        criteria = StoppingCriteriaList([stop])
+        return {**self._drawing(), "streamer": streamer, "stopping_criteria": criteria}
+
+    def _drawing(self) -> dict[str, Any]:
         sampling = self._decoding.temperature > 0
         drawn = {"temperature": self._decoding.temperature, "top_p": self._decoding.top_p}
         return {
             "max_new_tokens": self._most_tokens,
             "do_sample": sampling,
             "pad_token_id": self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
-            "streamer": streamer,
-            "stopping_criteria": StoppingCriteriaList([stop]),
             **(drawn if sampling else {}),
         }
 
@@ -283,6 +352,27 @@ def load_pretrained(
     model = model.to(device).eval()
     model.generation_config.cache_implementation = None  # the caches of talks take its place
     return (quantized(model) if quantize else model), tokenizer
+
+
+def weights_digest(*modules: torch.nn.Module | None) -> str:
+    """Name weights by the sha256 of their names and numbers, wherever they came from.
+
+    Args:
+        modules: In a fixed order; None counts for nothing.
+    """
+    digest = hashlib.sha256()
+    for module in modules:
+        state = {} if module is None else module.state_dict()
+        for name, value in sorted(state.items()):
+            digest.update(name.encode())
+            if isinstance(value, Tensor):  # quantised layers keep settings among their tensors
+                plain = value.dequantize() if value.is_quantized else value
+                digest.update(
+                    plain.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+                )
+            else:
+                digest.update(repr(value).encode())
+    return digest.hexdigest()
 
 
 def pick_dtype(device: str, stored: torch.dtype) -> torch.dtype:

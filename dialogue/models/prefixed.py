@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dialogue.conversation import Message
-from dialogue.models.local import Decoding, LocalModel
+from dialogue.models.local import Decoding, LocalModel, weights_digest
 from dialogue.prefix import EmotionPrefix, turn_starts, weave
 
 __all__ = ["PrefixedModel"]
@@ -76,6 +76,20 @@ class PrefixedModel(LocalModel):
             inputs_embeds=embedded, attention_mask=there, **settings
         )
         return written
+
+    def reply_batch(self, talks: Sequence[Sequence[Message]]) -> list[str]:
+        """Answer one talk after the other; see `dialogue.models.base.reply_batch`."""
+        return [self.reply(talk) for talk in talks]
+
+    def _logits(self, ids: Tensor) -> Tensor:
+        logits: Tensor = self._model(
+            inputs_embeds=self._embedded(ids.to(self._model.device))
+        ).logits
+        return logits
+
+    def facts(self) -> dict[str, Any]:
+        """Say which model this is; see `dialogue.models.base.facts_of`."""
+        return super().facts() | {"prefix_sha256": weights_digest(self._prefix)}
 
     @torch.inference_mode()
     def _embedded(self, ids: Tensor) -> Tensor:

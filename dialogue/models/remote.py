@@ -8,8 +8,9 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from itertools import chain
@@ -30,6 +31,8 @@ __all__ = ["RemoteModel", "RemoteSettings"]
 KEY_VARIABLE: Final = "ATTUNE_API_KEY"
 """The environment is the only place a key is taken from."""
 CANCEL_CHECK_S: Final = 0.02
+AT_ONCE: Final = 8
+"""Answers of a batch that are asked for side by side."""
 LONGEST_WAIT_S: Final = 30.0
 """Between two tries, whatever the server asks for."""
 _PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -80,6 +83,7 @@ class RemoteModel:
         name: Of the model; None asks the server for its first.
         settings: How the server is asked.
         wait: Waits so many seconds, or until the answer is cancelled; a test gives its own.
+        persona: Who answers, told in front of every talk.
 
     Raises:
         ModelError: If the URL holds a password, or nobody answers there.
@@ -91,6 +95,7 @@ class RemoteModel:
         name: str | None = None,
         settings: RemoteSettings = RemoteSettings(),
         wait: Callable[[float, threading.Event], None] = _wait,
+        persona: str = PERSONA,
     ) -> None:
         self._url = url.rstrip("/")
         if "@" in url:  # every error repeats the URL
@@ -98,6 +103,7 @@ class RemoteModel:
                 f"Expected a key in {KEY_VARIABLE}, got a URL with a name or password."
             )
         self._settings = settings
+        self._persona = persona
         self._wait = wait
         self._name = name or self._first_model()
 
@@ -126,10 +132,26 @@ class RemoteModel:
         """Return the whole answer; see `DialogueModel.reply`."""
         return "".join(self.stream(messages, affect=affect))
 
+    def reply_batch(self, talks: Sequence[Sequence[Message]]) -> list[str]:
+        """Ask for several answers at once; see `dialogue.models.base.reply_batch`."""
+        with ThreadPoolExecutor(AT_ONCE) as asking:
+            return list(asking.map(self.reply, talks))
+
+    def facts(self) -> dict[str, Any]:
+        """Say which model this is; see `dialogue.models.base.facts_of`."""
+        return {
+            "kind": type(self).__name__,
+            "server": self._url,
+            "name": self._name,
+            "decoding": asdict(self._settings),
+            "persona": self._persona,
+            "weights_sha256": None,  # a server does not show them
+        }
+
     def _answer(self, messages: list[Message], line: _Line) -> Iterator[str]:
         asked = {
             "model": self._name,
-            "messages": [m.to_dict() for m in (Message("system", PERSONA), *messages)],
+            "messages": [m.to_dict() for m in (Message("system", self._persona), *messages)],
             "temperature": self._settings.temperature,
             "max_tokens": self._settings.most_tokens,
             "stream": True,
