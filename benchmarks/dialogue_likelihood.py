@@ -25,7 +25,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from nltk.tokenize import NLTKWordTokenizer
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,6 +32,7 @@ from dialogue.affect import UserAffect
 from dialogue.conditioning import condition, short_note
 from dialogue.conversation import Message
 from dialogue.data import Source, Talk, read_source
+from dialogue.empathy.metrics import card_tokens
 from dialogue.models.bundled import WEIGHTS, BundledModel
 from dialogue.prefix import EmotionPrefix
 from dialogue.prefix_training import ARMS, TOLD_CONFIDENCE, Exercise, affect_of, exercise
@@ -151,8 +151,7 @@ def measure(
 def sizes(talks: Sequence[Talk]) -> tuple[Tensor, int, int]:
     """Return replies of each talk, (talk,), and all their tokens and bytes."""
     replies = [[text for listens, text in talk.turns[1:] if listens] for talk in talks]
-    words = NLTKWordTokenizer()
-    tokens = sum(len(words.tokenize(text.lower())) + 1 for texts in replies for text in texts)
+    tokens = sum(card_tokens(text) for texts in replies for text in texts)
     letters = sum(len(text.encode()) for texts in replies for text in texts)
     return torch.tensor([len(texts) for texts in replies]).double(), tokens, letters
 

@@ -21,17 +21,17 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from dialogue_grammar import contexts
-from nltk.tokenize import NLTKWordTokenizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
 from dialogue.conversation import Message
 from dialogue.data import SOURCES, Source, read_source
+from dialogue.empathy.metrics import distinct, grams
 from dialogue.models.bundled import WEIGHTS, BundledDecoding, BundledModel
 from dialogue.text import bare
 
@@ -39,18 +39,6 @@ SEED = 0
 AMONG = 20
 LONG = 9
 """Words from which a reply is long."""
-
-
-def grams(words: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    """Yield all runs of so many words."""
-    return (tuple(words[i : i + size]) for i in range(len(words) - size + 1))
-
-
-def distinct(replies: Sequence[str], size: int) -> float:
-    """Share of n-grams that are distinct (Li et al. 2016)."""
-    tokenize = NLTKWordTokenizer().tokenize
-    found = [gram for reply in replies for gram in grams(tokenize(reply.lower()), size)]
-    return len(set(found)) / len(found)
 
 
 def copies_context(reply: str, said: Sequence[str]) -> bool:

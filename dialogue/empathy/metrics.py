@@ -30,6 +30,7 @@ __all__ = [
     "distinct",
     "distinct_at",
     "expected_levels",
+    "grams",
     "lexical_tokens",
     "missing_package",
     "points_to_help",

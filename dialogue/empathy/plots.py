@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["forest", "levels"]
+__all__ = ["forest", "levels", "reach_of"]
 
-WIDTH_INCHES: Final = 4.4
+WIDTH_INCHES: Final = 4.2
 """Narrow, so that its words can be read on a telephone."""
 
 _ROWS: Final = tuple(f"#00000{n}" for n in range(1, 7))
@@ -28,7 +28,10 @@ INK, SOFT, GRID, BETTER, WORSE, UNCLEAR, CARD = list(_COLOURS)[:7]
 
 
 def forest(
-    contrast: Mapping[str, Any], titles: Mapping[str, str], better: Mapping[str, int]
+    contrast: Mapping[str, Any],
+    titles: Mapping[str, str],
+    better: Mapping[str, int],
+    reach: float,
 ) -> str:
     """Draw the differences of one contrast in standard deviations, better to the right.
 
@@ -36,6 +39,7 @@ def forest(
         contrast: Of the report.
         titles: Measure → title, of those to draw, in order.
         better: Measure → 1 or -1.
+        reach: End of the axis, the same for all contrasts of a page.
     """
     names = [name for name in titles if name in contrast["measures"]]
     figure, axes = _figure(0.9 + 0.33 * len(names))
@@ -47,12 +51,19 @@ def forest(
         shown = _shown(value, found.get("p_holm", 1.0))
         axes.plot(ends, [y, y], color=shown["color"], linewidth=2, solid_capstyle="round")
         axes.plot([value], [y], markersize=8, markeredgewidth=1.6, **shown)
-    reach = max(0.3, *(abs(x) for x in axes.get_xlim()))
     axes.set_xlim(-reach, reach)
     axes.set_yticks(range(len(names)), [titles[name] for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlabel("← worse     standard deviations     better →")
+    axes.set_xlabel("← worse · better →")
     return _svg(figure, f"forest-{contrast['row']}-{contrast['other']}")
+
+
+def reach_of(contrasts: Sequence[Mapping[str, Any]], names: Iterable[str]) -> float:
+    """Return the end of an axis that holds every interval of some contrasts, at least 0.3."""
+    found = [c["measures"][name] for c in contrasts for name in names if name in c["measures"]]
+    ends = [abs(f[end]) for f in found for end in ("standardized_low", "standardized_high")]
+    reach: float = max([0.3, *ends])
+    return 1.05 * reach
 
 
 def _shown(value: float, p: float) -> dict[str, Any]:
@@ -61,13 +72,12 @@ def _shown(value: float, p: float) -> dict[str, Any]:
     return {"marker": "^", "color": BETTER} if value > 0 else {"marker": "v", "color": WORSE}
 
 
-def levels(rows: Sequence[Mapping[str, Any]], measure: str, top: float | None = None) -> str:
+def levels(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
     """Draw one measure of every row with its interval.
 
     Args:
         rows: Of the report.
         measure: Its name.
-        top: End of the axis, or None.
     """
     kept = [row for row in rows if measure in row["means"]]
     figure, axes = _figure(0.75 + 0.3 * len(kept))
@@ -83,10 +93,8 @@ def levels(rows: Sequence[Mapping[str, Any]], measure: str, top: float | None = 
         )  # fmt: skip
     axes.set_yticks(range(len(kept)), [row["name"] for row in kept])
     axes.set_ylim(len(kept) - 0.4, -0.6)
-    if top is not None:
-        axes.set_xlim(0, top)
-    else:
-        axes.margins(x=0.16)
+    top = max(row["means"][measure]["high"] for row in kept)
+    axes.set_xlim(0, 1.16 * top if top > 0 else 1)  # from nothing: a cut axis enlarges
     return _svg(figure, f"levels-{measure}")
 
 
@@ -100,10 +108,11 @@ def _figure(height_inches: float) -> tuple[Any, Any]:
     axes.spines[:].set_visible(False)
     axes.grid(axis="x", color=GRID, linewidth=1)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, length=0, labelsize=10)
-    axes.tick_params(axis="x", colors=SOFT, labelsize=9)
+    axes.tick_params(colors=INK, length=0, labelsize=10.5)
+    axes.tick_params(axis="x", colors=SOFT, labelsize=9.5)
+    axes.locator_params(axis="x", nbins=5)
     axes.xaxis.label.set_color(SOFT)
-    axes.xaxis.label.set_fontsize(9)
+    axes.xaxis.label.set_fontsize(9.5)
     return figure, axes
 
 

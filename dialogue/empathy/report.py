@@ -23,7 +23,7 @@ from dialogue.empathy.document import (
 )
 from dialogue.empathy.evaluation import Result
 from dialogue.empathy.measures import MEASURES, MECHANISMS
-from dialogue.empathy.plots import forest, levels
+from dialogue.empathy.plots import forest, levels, reach_of
 from dialogue.errors import InputError
 
 __all__ = ["answer", "sections", "write_report"]
@@ -130,19 +130,26 @@ def _dialogues(report: Report) -> int:
 
 
 def _lead(report: Report) -> Lead:
-    rows = {row["name"]: row for row in report["rows"]}
-    model = (report["settings"]["model"] or {}).get("kind", "ready-made replies")
-    figures = [(str(report["set"]["dialogues"]), "dialogues"), (str(len(rows)), "rows compared")]
-    for contrast in report["contrasts"][:2]:
-        found = contrast["measures"].get("emotional_reactions")
-        if found is not None:
-            what = f"emotional reactions, {contrast['row']} − {contrast['other']}"
-            figures.append((_signed(found["value"]), what))
+    model = report["settings"]["model"] or {"kind": "ready-made replies"}
+    figures = [(str(report["set"]["dialogues"]), "dialogues")]
+    figures += _headline(report["contrasts"][:2])
     perplexities = [row["whole"].get("perplexity") for row in report["rows"]]
     if any(perplexities):
         low, high = min(filter(None, perplexities)), max(filter(None, perplexities))
         figures.append((f"{low:.1f}–{high:.1f}", "perplexity of the human reply over the arms"))
-    return Lead(f"{answer(report)} Answered by: `{model}`.", figures)
+    return Lead(f"{answer(report)} Answered by: {model.get('name') or model['kind']}.", figures)
+
+
+def _headline(contrasts: Sequence[Report]) -> Iterator[tuple[str, str]]:
+    found = [(c, c["measures"].get("emotional_reactions")) for c in contrasts]
+    for contrast, reactions in found:
+        if reactions is not None:
+            what = f"emotional reactions, {contrast['row']} − {contrast['other']}"
+            yield _signed(reactions["value"]), what
+    for _, reactions in found[:1]:
+        if reactions is not None and reactions["detectable"] is not None:
+            least = f"±{reactions['detectable']:.2f}"
+            yield least, "smallest such difference this set could have found"
 
 
 def _comparisons(report: Report) -> Iterator[Block]:
@@ -151,16 +158,18 @@ def _comparisons(report: Report) -> Iterator[Block]:
     yield Heading("What changes when the model is told")
     yield Text(
         "Each dialogue is answered by the same model with the same settings and seeds; only what "
-        "it is told of the person's feeling differs. Differences are paired by dialogue. ▲ better "
-        "and ▼ worse survive Holm's correction over the measures; ○ does not."
+        "it is told of the person's feeling differs. Differences are paired by dialogue and drawn "
+        "in their standard deviations, with 95 % intervals. ▲ better and ▼ worse survive Holm's "
+        "correction over the measures; ○ does not."
     )
-    yield Figures([_forest(contrast) for contrast in report["contrasts"]])
+    reach = reach_of(report["contrasts"], list(_TESTED))
+    yield Figures([_forest(contrast, reach) for contrast in report["contrasts"]])
     for contrast in report["contrasts"]:
         title = f"{contrast['row']} − {contrast['other']}: {contrast['question']}"
         yield Fold(title, [_contrast_grid(contrast)])
 
 
-def _forest(contrast: Report) -> Figure:
+def _forest(contrast: Report, reach: float) -> Figure:
     counts = {
         "better": len(_moved(contrast, 1)),
         "worse": len(_moved(contrast, -1)),
@@ -170,7 +179,7 @@ def _forest(contrast: Report) -> Figure:
         f"Differences of {contrast['row']} and {contrast['other']} in standard deviations: "
         f"{counts['better']} measures better, {counts['worse']} worse beyond chance. The table "
         "below has every figure.",
-        forest(contrast, _TESTED, _BETTER),
+        forest(contrast, _TESTED, _BETTER, reach),
     )
 
 
@@ -430,7 +439,7 @@ def _span(found: Report) -> str:
 def _value(found: Report | None) -> str:
     if found is None:
         return "–"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
 
 
 def _number(value: float | None, digits: int) -> str:
