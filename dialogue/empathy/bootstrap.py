@@ -19,6 +19,7 @@ from dialogue.errors import InputError
 __all__ = [
     "Estimate",
     "Resampling",
+    "check_resamples",
     "detectable",
     "estimate_mean",
     "holm",
@@ -100,13 +101,22 @@ def resampling(dialogues: int, resamples: int, seed: int) -> Resampling:
     """
     if dialogues < 1:
         raise InputError(f"Expected dialogues to draw from, got {dialogues}.")
-    if resamples < LEAST_RESAMPLES:
-        raise InputError(f"Expected at least {LEAST_RESAMPLES} resamples, got {resamples}.")
+    check_resamples(resamples)
     generator = np.random.default_rng(seed)
     counts = np.empty((resamples, dialogues), np.uint8)
     for row in counts:
         row[:] = np.bincount(generator.integers(dialogues, size=dialogues), minlength=dialogues)
     return Resampling(counts)
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuse too few resamples for an interval.
+
+    Raises:
+        InputError: If they are.
+    """
+    if resamples < LEAST_RESAMPLES:
+        raise InputError(f"Expected at least {LEAST_RESAMPLES} resamples, got {resamples}.")
 
 
 def estimate_mean(

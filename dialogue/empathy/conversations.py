@@ -372,7 +372,7 @@ def _rows(lines: Sequence[str], path: Path, quoting: Literal[0, 3]) -> Rows:
     reader = csv.reader(lines, quoting=quoting)
     headings = [name.strip().lower() for name in next(reader)]
     rows = []
-    for cells in reader:
+    for cells in filter(None, reader):
         if len(cells) < len(headings) - 2:  # the last two of EmpatheticDialogues are often absent
             raise InputError(
                 f"Expected {len(headings)} cells in line {reader.line_num} of {path}, "
@@ -481,4 +481,4 @@ def _lines(path: Path) -> list[str]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("cp1252", errors="replace")  # as some copies of MELD are
-    return text.split("\n")
+    return text.replace("\r\n", "\n").split("\n")

@@ -25,6 +25,7 @@ from dialogue.empathy.arms import (
 from dialogue.empathy.bootstrap import (
     Estimate,
     Resampling,
+    check_resamples,
     detectable,
     estimate_mean,
     holm,
@@ -89,6 +90,7 @@ class Request:
         taken = {*self.arms, *REFERENCES} & set(self.systems)
         if taken:
             raise InputError(f"Expected a system not called {', '.join(sorted(taken))}.")
+        check_resamples(self.resamples)
         if not self.arms and not self.systems:
             raise InputError("Expected arms or ready-made replies, got neither.")
 

@@ -38,7 +38,6 @@ class Journal:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._known: dict[str, Any] = {}
-        self.added = 0
         if path is not None:
             self._read(path)
 
@@ -47,9 +46,6 @@ class Journal:
 
     def __getitem__(self, key: str) -> Any:
         return self._known[key]
-
-    def __len__(self) -> int:
-        return len(self._known)
 
     def add(self, results: Mapping[str, Any]) -> None:
         """Keep results that belong together: after a kill all of them are there, or none counts.
@@ -64,7 +60,6 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         self._known |= json.loads(line)  # as a later run will read it
-        self.added += len(results)
 
     def _read(self, path: Path) -> None:
         try:

@@ -37,6 +37,7 @@ JUDGE_PERSONA: Final = (
     "leaves room for more, without assuming what was not said. Length is no merit. Think if you "
     "must, then end with one line: VERDICT: A, VERDICT: B or VERDICT: TIE."
 )
+PROBE: Final = "Reply A: Oh no.\n\nReply B: Oh no.\n\nBoth are equal."
 _VERDICT: Final = re.compile(r"VERDICT:\s*\W*(A|B|TIE)\b", re.IGNORECASE)
 _VALUES: Final[Mapping[str, float]] = {"A": 1.0, "B": -1.0, "TIE": 0.0}
 
@@ -156,7 +157,7 @@ def _verdict(answer: str) -> float:
 
 
 def load_judge(address: str, samples: int = LEAST_SAMPLES) -> Judge:
-    """Reach a judge behind an OpenAI-compatible server.
+    """Reach a judge behind an OpenAI-compatible server, and see whether it answers.
 
     Args:
         address: URL of the server; the name of one of its models may follow a `#`.
@@ -171,7 +172,9 @@ def load_judge(address: str, samples: int = LEAST_SAMPLES) -> Judge:
     url, _, name = address.partition("#")
     settings = RemoteSettings(most_tokens=400)
     model = RemoteModel(url, name or None, settings, persona=JUDGE_PERSONA)
-    return Judge(model, model.facts(), samples)
+    judge = Judge(model, model.facts(), samples)
+    model.reply([Message("user", PROBE)])  # better now than after hours of generating
+    return judge
 
 
 def agreement(

@@ -81,3 +81,96 @@ def bundled():
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+class CountingReader:
+    """Reads feelings off single words; knows one clip."""
+
+    name = "counting"
+    SHOWN = {"sorry": 5, "glad": 3, "mad": 0}  # noqa: RUF012
+
+    def affects(self, texts):
+        from dialogue.affect import FEELINGS, UserAffect
+
+        rows = self.distributions(texts)
+        return [
+            UserAffect(FEELINGS[row.argmax()], confidence=float(row.max()), channels=("words",))
+            for row in rows
+        ]
+
+    def clip(self, path, said):
+        from dialogue.affect import UserAffect
+
+        return UserAffect("happy", confidence=0.9, channels=("face", "voice"), agreement=0.9)
+
+    def distributions(self, texts):
+        import numpy as np
+
+        rows = np.full((len(texts), 7), 0.05)
+        for row, text in zip(rows, texts, strict=True):
+            row[next((n for word, n in self.SHOWN.items() if word in text.lower()), 4)] = 0.7
+        return rows
+
+
+class CountingScorer:
+    """Levels by plain words, so that a test can say beforehand what they are."""
+
+    name = "counting"
+
+    def score(self, pairs):
+        import numpy as np
+
+        marks = (("sorry", "glad"), ("must", "sounds"), ("?",))
+        rows = [
+            [2 * any(m in reply.lower() for m in words) for words in marks] for _, reply in pairs
+        ]
+        return np.eye(3)[np.array(rows, int).reshape(-1, 3)]
+
+
+class EchoModel:
+    """Says how the person seems to feel and a word of theirs; counts what it is asked."""
+
+    def __init__(self, die_after=None):
+        self.asked = 0
+        self.die_after = die_after
+
+    def reply(self, messages, *, affect=None):
+        self.asked += 1
+        if self.die_after is not None and self.asked > self.die_after:
+            raise KeyboardInterrupt
+        felt = messages[-1].affect
+        word = messages[-1].content.split()[-1].strip(".?!")
+        opening = {None: "I see", "sad": "I am sorry", "happy": "I am glad"}
+        label = felt.label if felt else None
+        return f"{opening.get(label, 'Well')}, {word}." + ("?" if label == "neutral" else "")
+
+    def surprise(self, messages, reply):
+        self.asked += 1
+        return len(reply) * (0.1 if messages[-1].affect else 0.2)
+
+
+@pytest.fixture
+def empathy_fakes():
+    """Hand-written reader, scorer and model for `dialogue.empathy`."""
+    from types import SimpleNamespace
+
+    return SimpleNamespace(reader=CountingReader(), scorer=CountingScorer(), model=EchoModel)
+
+
+TELLINGS = ("My dog died, so sorry.", "I am glad about the job.", "I went to the shop.")
+
+
+@pytest.fixture
+def exchanges():
+    """Twelve short exchanges with labels and replies, one with conflicting cues."""
+    from dialogue.affect import UserAffect
+    from dialogue.empathy.conversations import Exchange, Spoken
+
+    made = []
+    for n in range(12):
+        feeling = ("sad", "happy", "neutral")[n % 3]
+        face = {"by_channel": {"face": "happy", "words": "sad"}, "agreement": 0.2} if n == 0 else {}
+        affect = UserAffect(feeling, confidence=0.7, channels=("face", "words"), **face)
+        turn = Spoken("user", f"{TELLINGS[n % 3]} It was number{n}.", affect)
+        made.append(Exchange(f"t{n}", (turn,), f"Oh, number {n}! I am sorry?", "ordinary", False))
+    return made
