@@ -199,13 +199,12 @@ def distinct(replies: Sequence[str], size: int) -> float:
     >>> round(distinct(["oh no", "oh yes"], 1), 2)
     0.75
     """
-    found = [gram for reply in replies for gram in grams(lexical_tokens(reply), size)]
+    return _distinct([tuple(grams(lexical_tokens(reply), size)) for reply in replies])
+
+
+def _distinct(by_reply: Sequence[Sequence[object]]) -> float:
+    found = [gram for own in by_reply for gram in own]
     return len(set(found)) / len(found) if found else math.nan
-
-
-def distinct_replies(replies: Sequence[str]) -> float:
-    """Share of replies that are distinct, case and punctuation aside."""
-    return len({bare(reply) for reply in replies}) / len(replies)
 
 
 def distinct_at(
@@ -214,21 +213,24 @@ def distinct_at(
     """Dist-1, Dist-2 and distinct replies at a fixed number of replies, for all depend on it.
 
     Args:
-        replies: At least one.
+        replies: At least one. Two are the same where they differ in case and punctuation alone.
         number: N; all, where there are fewer.
         seed: Of drawing SUBSETS sets of N, whose mean this is.
     """
-    random_ = random.Random(seed)
     size = min(number, len(replies))
-    drawn = [
-        random_.sample(list(replies), size) for _ in range(1 if size == len(replies) else SUBSETS)
-    ]
-    measures: dict[str, Callable[[Sequence[str]], float]] = {
-        "dist_1": lambda texts: distinct(texts, 1),
-        "dist_2": lambda texts: distinct(texts, 2),
-        "distinct_replies": distinct_replies,
+    random_ = random.Random(seed)
+    sets = 1 if size == len(replies) else SUBSETS
+    drawn = [random_.sample(range(len(replies)), size) for _ in range(sets)]
+    tokens = [lexical_tokens(reply) for reply in replies]
+    things: dict[str, list[Sequence[object]]] = {
+        "dist_1": [tuple(grams(own, 1)) for own in tokens],
+        "dist_2": [tuple(grams(own, 2)) for own in tokens],
+        "distinct_replies": [(bare(reply),) for reply in replies],
     }
-    means = {n: float(np.mean([of(texts) for texts in drawn])) for n, of in measures.items()}
+    means = {
+        name: float(np.mean([_distinct([own[n] for n in picked]) for picked in drawn]))
+        for name, own in things.items()
+    }
     return {"replies": size, **means}
 
 

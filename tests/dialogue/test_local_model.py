@@ -19,7 +19,7 @@ from dialogue.affect import UserAffect
 from dialogue.context import READ_ONLY_THE_END
 from dialogue.conversation import Message
 from dialogue.errors import InputError, ModelError
-from dialogue.models.base import load_model, pick_device
+from dialogue.models.base import facts_of, load_model, pick_device, reply_batch, surprise_of
 from dialogue.models.bundled import BundledModel
 from dialogue.models.local import (
     PLAIN_TEMPLATE,
@@ -30,6 +30,7 @@ from dialogue.models.local import (
     pick_dtype,
 )
 from dialogue.persona import PERSONA
+from dialogue.safeguards import Guarded, crisis_answer
 from dialogue.training import Run, export
 
 TALK = [{"role": "user", "content": "Hello there."}]
@@ -374,3 +375,79 @@ def test_the_gpu_answers_too(folder):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     assert load_model(str(folder), device="cuda").reply(TALK)
+
+
+TALKS = (
+    [Message("user", "Hello there.")],
+    [Message("user", "I lost my keys today, and then I lost my job.", SAD)],
+    [Message("user", "Hm."), Message("assistant", "Oh?"), Message("user", "My sister!")],
+)
+
+
+def test_a_batch_gives_every_talk_its_own_answer(parts):
+    model = LocalModel(*parts, GREEDY)
+    assert model.reply_batch(TALKS) == [model.reply(talk).strip() for talk in TALKS]
+
+
+def test_a_seeded_batch_repeats_and_leaves_the_generator_alone(parts):
+    before = torch.random.get_rng_state()
+    warm = Decoding(temperature=2.0, top_p=1.0, most_tokens=12)
+    first, second, other = (LocalModel(*parts, warm, n).reply_batch(TALKS) for n in (1, 1, 2))
+    assert first == second != other
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_batch_stops_where_roles_are_plain_words(parts):
+    model, tokenizer = parts
+    tokenizer.chat_template = None
+    speaker = LocalModel(model, tokenizer, GREEDY)
+    assert all("\nUser:" not in answer for answer in speaker.reply_batch(TALKS))
+
+
+def test_surprise_is_the_loss_of_the_answer_and_its_end(parts):
+    model, tokenizer = parts
+    speaker = LocalModel(model, tokenizer, GREEDY)
+    told = speaker._fit(list(TALKS[1]), None).messages
+    prompt = encode(tokenizer, told)
+    answer = tokenizer("Oh no!", add_special_tokens=False)["input_ids"]
+    ids = torch.cat([prompt, torch.tensor([[*answer, tokenizer.eos_token_id]])], 1)
+    labels = ids.clone()
+    labels[:, : prompt.shape[1]] = -100
+    with torch.no_grad():
+        expected = float(model(ids, labels=labels).loss) * (len(answer) + 1)
+    assert surprise_of(speaker, TALKS[1], "Oh no!") == pytest.approx(expected, rel=1e-5)
+
+
+def test_facts_name_weights_and_settings(parts, folder):
+    facts = facts_of(LocalModel(*parts, GREEDY, seed=3))
+    assert (facts["seed"], facts["decoding"]["temperature"]) == (3, 0.0)
+    json.dumps(facts)
+    again = facts_of(LocalModel(*parts, GREEDY, seed=3))
+    assert facts == again
+    with torch.no_grad():
+        parts[0].lm_head.weight[0, 0] += 1
+    assert facts_of(LocalModel(*parts, GREEDY, seed=3))["weights_sha256"] != again["weights_sha256"]
+
+
+def test_eight_bit_weights_have_a_name_as_well(folder, tmp_path):
+    model = load_model(str(folder), device="cpu", quantize="int8", seed=0)
+    assert len(facts_of(model)["weights_sha256"]) == 64
+
+
+def test_the_check_for_danger_stands_before_every_talk_of_a_batch(parts):
+    model = LocalModel(*parts, GREEDY)
+    danger = [Message("user", "I want to kill myself.")]
+    answers = reply_batch(Guarded(model), [TALKS[0], danger, TALKS[2]])
+    assert answers[1] == crisis_answer("self_harm")
+    assert answers[::2] == model.reply_batch([TALKS[0], TALKS[2]])
+    assert reply_batch(Guarded(model), [danger]) == [answers[1]]
+
+
+def test_a_model_that_takes_one_at_a_time_answers_a_batch_too():
+    class One:
+        def reply(self, messages):
+            return messages[-1].content.upper()
+
+    assert reply_batch(One(), TALKS[:1]) == ["HELLO THERE."]
+    assert surprise_of(One(), TALKS[0], "Oh.") is None
+    assert facts_of(One()) == {"kind": "One"}

@@ -457,6 +457,14 @@ def local(model, tokenizer, prefix, **more):
     return PrefixedModel(model, tokenizer, prefix, Decoding(temperature=0.0, most_tokens=8, **more))
 
 
+def test_a_prefixed_model_is_surprised_by_answers_as_it_gives_them(taught, tokenizer, prefix):
+    speaker = local(taught, tokenizer, prefix)
+    plain, sad = ([Message("user", "I lost my keys.", affect)] for affect in (None, SAD))
+    assert speaker.surprise(sad, "Oh no!") != speaker.surprise(plain, "Oh no!")
+    assert speaker.reply_batch([sad, plain]) == [speaker.reply(sad), speaker.reply(plain)]
+    assert len(speaker.facts()["prefix_sha256"]) == 64
+
+
 def test_an_answer_behind_a_prefix_streams_and_is_the_models_likeliest(taught, tokenizer, prefix):
     """Against one pass a token over the whole talk, without any cache."""
     speaker = local(taught, tokenizer, prefix)

@@ -25,7 +25,9 @@ def one_sentence(text):
     return text.startswith("attune: ") and text.count("\n") == 1 and "Traceback" not in text
 
 
-@pytest.mark.parametrize("command", ["chat", "recognize", "train", "score", "train-dialogue"])
+@pytest.mark.parametrize(
+    "command", ["chat", "recognize", "train", "score", "train-dialogue", "evaluate"]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
