@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -201,8 +202,14 @@ def _instruments(
 
 
 def _scorer(args: argparse.Namespace) -> tuple[Scorer, str]:
-    scorer: Scorer = import_module(SCORER).load_scorer(args.scorer, args.device)
-    return scorer, str(getattr(scorer, "name", args.scorer or "bundled"))
+    """Load a scorer, and name it by its weights."""
+    module = import_module(SCORER)
+    scorer: Scorer = module.load_scorer(args.scorer, args.device)
+    folder = Path(args.scorer or module.WEIGHTS)
+    files = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files]
+    name = Path(args.scorer).name if folder.is_dir() and args.scorer else args.scorer or "bundled"
+    return scorer, f"{name} (sha256 of weights {', '.join(digests) or 'unknown'})"
 
 
 def _bar(items: Sequence[Any], what: str) -> Iterable[Any]:

@@ -21,7 +21,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def command(monkeypatch, empathy_fakes, tmp_path):
     real = cli.import_module
-    stand_in = SimpleNamespace(load_scorer=lambda source, device: empathy_fakes.scorer)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"some")
+    stand_in = SimpleNamespace(
+        load_scorer=lambda source, device: empathy_fakes.scorer, WEIGHTS=tmp_path / "weights"
+    )
     monkeypatch.setattr(
         cli, "import_module", lambda name: stand_in if name == cli.SCORER else real(name)
     )
@@ -65,6 +69,7 @@ def test_the_bundled_model_is_evaluated_and_nothing_is_generated_twice(
     assert report["settings"]["model"]["kind"] == "BundledModel"
     assert report["rows"][0]["whole"]["perplexity"] > 1
     assert report["set"]["name"] == "talks.jsonl"
+    assert report["settings"]["scorer"] == "bundled (sha256 of weights a6b46dd0d1ae5e86)"
 
 
 def test_ready_made_replies_load_no_model(command, talks, tmp_path, monkeypatch):
@@ -148,6 +153,7 @@ class Scorer:
     name = "even"
     def score(self, pairs):
         return np.full((len(pairs), 3, 3), 1 / 3)
+scorer.WEIGHTS = "nowhere"
 scorer.load_scorer = lambda source=None, device="auto": Scorer()
 sys.modules[scorer.__name__] = scorer
 from ui.cli import main
