@@ -6,11 +6,10 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from dialogue.danger import find_danger
 from dialogue.empathy.arms import (
@@ -22,33 +21,18 @@ from dialogue.empathy.arms import (
     tell,
     told_by_arm,
 )
-from dialogue.empathy.bootstrap import (
-    Estimate,
-    Resampling,
-    check_resamples,
-    detectable,
-    estimate_mean,
-    holm,
-    resampling,
-)
+from dialogue.empathy.bootstrap import Resampling, check_resamples, estimate_mean, resampling
+from dialogue.empathy.comparison import contrast_facts, group_facts, interval, row_facts
 from dialogue.empathy.conversations import Exchange
 from dialogue.empathy.generation import Progress, Speaker, prompt_digest, quiet
 from dialogue.empathy.journal import Journal
 from dialogue.empathy.judge import Judge, agreement, judged_contrasts
-from dialogue.empathy.measures import HUMAN, MEASURES, Measure, Scorer, Table, measured
-from dialogue.empathy.metrics import (
-    CANNED,
-    bleu,
-    distinct_at,
-    missing_package,
-    points_to_help,
-)
+from dialogue.empathy.measures import HUMAN, MEASURES, Scorer, Table, measured
+from dialogue.empathy.metrics import CANNED, points_to_help
 from dialogue.empathy.responses import Label
 from dialogue.errors import InputError
 
 __all__ = ["Instruments", "Request", "Result", "evaluate", "sampled"]
-
-Floats = npt.NDArray[np.float64]
 
 VERSION: Final = 1
 """Of the JSON."""
@@ -57,10 +41,6 @@ REFERENCES: Final = (HUMAN, CANNED_ROW)
 EXAMPLES: Final = 6
 JUDGED: Final = 2
 """Contrasts that a judge is asked about, the first ones."""
-MATCHED_WORDS, MATCHED_PART = 1, 0.1
-"""Replies match in length where they differ by no more words than the larger of both: so many, or
-this part of the longer one."""
-LEAST_IN_GROUP: Final = 5
 DIGITS: Final = 6
 
 
@@ -182,9 +162,12 @@ def evaluate(
         "settings": _settings(request, told, instruments),
         "measures": [asdict(measure) for measure in MEASURES],
         "missing": dict(sorted(table.missing.items())),
-        "rows": [_row(row, replies[row], humans, table, drawn, told) for row in replies],
-        "contrasts": [_contrast(c, table, drawn) for c in contrasts],
-        "groups": _groups(exchanges, contrasts[:1], table, request),
+        "rows": [
+            {"kind": _kind(row, told), **row_facts(row, replies[row], humans, table, drawn)}
+            for row in replies
+        ],
+        "contrasts": [contrast_facts(c, table, drawn) for c in contrasts],
+        "groups": group_facts(exchanges, contrasts[:1], table, request.resamples, request.seed),
         "danger": _danger(exchanges, replies),
         "judge": _judged(contrasts, exchanges, rows, instruments, drawn, journal, progress),
         "examples": _examples(exchanges, replies, rows, table, omit=request.omit_texts),
@@ -231,6 +214,10 @@ def _contrasts(arms: Sequence[str], systems: Sequence[str]) -> list[Contrast]:
     return own + others
 
 
+def _kind(row: str, told: Told) -> str:
+    return "arm" if row in told.by_arm else "reference" if row in REFERENCES else "system"
+
+
 # -- facts ----------------------------------------------------------------------------------------
 
 
@@ -265,166 +252,6 @@ def _settings(request: Request, told: Told, instruments: Instruments) -> dict[st
         "emotion_reader": instruments.reader.name,
         "bert_score": instruments.bert[0] if instruments.bert else None,
         "judge": None if judge is None else {**judge.facts, "samples": judge.samples},
-    }
-
-
-# -- rows and contrasts ---------------------------------------------------------------------------
-
-
-def _kind(row: str, told: Told) -> str:
-    return "arm" if row in told.by_arm else "reference" if row in REFERENCES else "system"
-
-
-def _row(
-    row: str,
-    replies: Sequence[str | None],
-    humans: Sequence[str | None],
-    table: Table,
-    drawn: Resampling,
-    told: Told,
-) -> dict[str, Any]:
-    means = {
-        m.name: found
-        for m in MEASURES
-        if (found := _mean(m.name, table.values[row], table, drawn)) is not None
-    }
-    kept = [
-        (reply, human)
-        for reply, human, alarmed in zip(replies, humans, table.alarmed, strict=True)
-        if reply is not None and not alarmed
-    ]
-    whole = _whole([r for r, _ in kept], [h for _, h in kept], is_human=row == HUMAN)
-    if "nats_a_token" in means:
-        whole["perplexity"] = math.exp(means["nats_a_token"]["value"])
-    return {"name": row, "kind": _kind(row, told), "means": means, "whole": whole}
-
-
-def _mean(
-    name: str, values: Mapping[str, Floats], table: Table, drawn: Resampling
-) -> dict[str, float] | None:
-    if name not in values or name in table.missing:
-        return None
-    found = estimate_mean(drawn, values[name], table.weights.get(name))
-    return None if found is None else _interval(found)
-
-
-def _interval(found: Estimate) -> dict[str, float]:
-    return {
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "dialogues": found.dialogues,
-    }
-
-
-def _whole(
-    replies: Sequence[str], humans: Sequence[str | None], *, is_human: bool
-) -> dict[str, Any]:
-    """Measures of all replies together, which no dialogue has by itself."""
-    found: dict[str, Any] = {}
-    if replies and not missing_package("nltk"):
-        found["variety"] = distinct_at(replies)
-    both = [(r, h) for r, h in zip(replies, humans, strict=True) if h is not None]
-    if both and not is_human and not missing_package("sacrebleu"):
-        found["bleu"] = bleu([r for r, _ in both], [h for _, h in both])
-    return found
-
-
-def _contrast(contrast: Contrast, table: Table, drawn: Resampling) -> dict[str, Any]:
-    row, other = table.values[contrast.row], table.values[contrast.other]
-    shared = [m for m in MEASURES if m.name in row and m.name in other]
-    shared = [m for m in shared if m.name not in table.missing]
-    tested = [m for m in shared if m.tested]
-    matched = _alike_in_length(row["words"], other["words"])
-    found: dict[str, dict[str, Any]] = {}
-    for measure in shared:
-        apart = row[measure.name] - other[measure.name]
-        estimate = estimate_mean(drawn, apart, table.weights.get(measure.name))
-        if estimate is not None:
-            found[measure.name] = _difference(estimate, apart, len(tested))
-            found[measure.name]["length_matched"] = _matched(measure, apart, matched, table, drawn)
-    tests = [m.name for m in tested if m.name in found]
-    for name, p in zip(tests, holm([found[name]["p"] for name in tests]), strict=True):
-        found[name]["p_holm"] = p
-    return {**asdict(contrast), "length_matched": int(matched.sum()), "measures": found}
-
-
-def _difference(estimate: Estimate, apart: Floats, tested: int) -> dict[str, Any]:
-    spread = float(np.nanstd(apart))
-    return {
-        **_interval(estimate),
-        "p": estimate.p,
-        "detectable": detectable(estimate.error, max(1, tested)) if estimate.error else None,
-        "standardized": estimate.value / spread if spread > 0 else 0.0,
-        "standardized_low": estimate.low / spread if spread > 0 else 0.0,
-        "standardized_high": estimate.high / spread if spread > 0 else 0.0,
-    }
-
-
-def _alike_in_length(words: Floats, others: Floats) -> npt.NDArray[np.bool_]:
-    allowed = np.maximum(MATCHED_WORDS, MATCHED_PART * np.fmax(words, others))
-    return np.asarray(np.abs(words - others) <= allowed)
-
-
-def _matched(
-    measure: Measure,
-    apart: Floats,
-    matched: npt.NDArray[np.bool_],
-    table: Table,
-    drawn: Resampling,
-) -> dict[str, float] | None:
-    kept = np.where(matched, apart, np.nan)
-    found = estimate_mean(drawn, kept, table.weights.get(measure.name))
-    return None if found is None else _interval(found)
-
-
-def _groups(
-    exchanges: Sequence[Exchange], contrasts: Sequence[Contrast], table: Table, request: Request
-) -> list[dict[str, Any]]:
-    """Differences of the first contrast within groups; to look at, not to test."""
-    found = []
-    for contrast in contrasts:
-        for split, names in _splits(exchanges).items():
-            for name in sorted(set(names) - {""}):
-                inside = np.array([own == name for own in names]) & ~table.alarmed
-                if inside.sum() >= LEAST_IN_GROUP:
-                    found.append(_group(contrast, split, name, inside, table, request))
-    return found
-
-
-def _splits(exchanges: Sequence[Exchange]) -> dict[str, list[str]]:
-    return {
-        "feeling": [str(e.affect.label) if e.affect else "" for e in exchanges],
-        "cues": [e.accord or "" for e in exchanges],
-        "kind": [e.kind for e in exchanges],
-    }
-
-
-def _group(
-    contrast: Contrast,
-    split: str,
-    name: str,
-    inside: npt.NDArray[np.bool_],
-    table: Table,
-    request: Request,
-) -> dict[str, Any]:
-    row, other = table.values[contrast.row], table.values[contrast.other]
-    drawn = resampling(int(inside.sum()), request.resamples, request.seed)
-    weights = {measure: own[inside] for measure, own in table.weights.items()}
-    own_table = replace(table, weights=weights)
-    differences = {
-        m.name: (row[m.name] - other[m.name])[inside]
-        for m in MEASURES
-        if m.tested and m.name in row and m.name in other
-    }
-    means = {m: _mean(m, differences, own_table, drawn) for m in differences}
-    return {
-        "row": contrast.row,
-        "other": contrast.other,
-        "split": split,
-        "group": name,
-        "dialogues": int(inside.sum()),
-        "measures": {m: found for m, found in means.items() if found is not None},
     }
 
 
@@ -479,7 +306,7 @@ def _judged(
     found = []
     for (row, other), judgement in judged.items():
         estimate = estimate_mean(drawn, judgement.preference)
-        preference = None if estimate is None else _interval(estimate) | {"p": estimate.p}
+        preference = None if estimate is None else interval(estimate) | {"p": estimate.p}
         facts = {"consistent": judgement.consistent, "unreadable": judgement.unreadable}
         found.append({"row": row, "other": other, "preference": preference, **facts})
     ids = [exchange.id for exchange in exchanges]
@@ -534,7 +361,7 @@ def _records(
     *,
     omit: bool,
 ) -> list[dict[str, Any]]:
-    """One record a row and exchange, for JSONL."""
+    """Make one record a row and exchange, but of the canned row."""
     return [
         {
             "id": exchange.id,
@@ -544,7 +371,7 @@ def _records(
         }
         for row, own in replies.items()
         for n, exchange in enumerate(exchanges)
-        if own[n] is not None
+        if own[n] is not None and row != CANNED_ROW
     ]
 
 

@@ -105,9 +105,20 @@ def answer(report: Report) -> str:
         verdict = f"{'; '.join(filter(None, parts))}; {rest} of {len(tested)} not shown to differ"
     return (
         f"**{verdict[0].upper()}{verdict[1:]}** ({who}, {_dialogues(report)} dialogues, Holm's "
-        "correction over the measures). What is not shown may still be there: the tables say how "
-        "large a difference this set could have found."
+        f"correction over the measures). {_content(report)}What is not shown may still be there: "
+        "the tables say how large a difference this set could have found."
     )
+
+
+def _content(report: Report) -> str:
+    """Say whether the content of what is told matters, where that was tried."""
+    for contrast in report["contrasts"]:
+        if (contrast["row"], contrast["other"]) == ("predicted", "shuffled"):
+            better, worse = _moved(contrast, 1), _moved(contrast, -1)
+            shown = "; ".join(filter(None, [_listed("better", better), _listed("worse", worse)]))
+            whose = "That it is the right person's feeling and not another's"
+            return f"{whose} {f'shows ({shown})' if shown else 'is not shown to matter'}. "
+    return ""
 
 
 def _moved(contrast: Report, direction: int) -> list[str]:
@@ -378,6 +389,12 @@ def _reading(report: Report) -> Iterator[Block]:
         "**Emotional appropriateness leans on the recogniser's reading of words**, the same that "
         "feeds the arm `predicted` where there is no clip. The label it is judged by is the data's."
     )
+    if (report["settings"]["model"] or {}).get("kind") == "BundledModel":
+        yield Text(
+            "**The bundled model chooses among its drafts by rules that look at the feeling too** "
+            "(`dialogue.choosing`): gladness to the sad and no question on a conflict count as "
+            "faults. Appropriateness and asking measure those rules as well as the model."
+        )
     yield Text(
         f"**Statistics.** Paired bootstrap by dialogue, {report['settings']['resamples']} "
         "resamples, percentile intervals; Holm's correction over the tested measures of one "

@@ -172,7 +172,7 @@ def test_markdown_says_the_same(written):
 
 def test_every_reply_is_kept(written):
     records = [json.loads(line) for line in (written / "replies.jsonl").read_text().splitlines()]
-    assert len(records) == 7 * 12
+    assert len(records) == 6 * 12
     assert records[0] == {
         "id": "t0",
         "system": "none",
