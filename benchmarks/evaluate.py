@@ -5,8 +5,8 @@
 Runs, on one thread,
 
     attune evaluate --device cpu --out runs/evaluate/builtin
-    attune evaluate --conversations empathetic-dialogues --data ROOT --limit N --omit-texts \\
-        --device cpu --out runs/evaluate/empathetic-dialogues
+    attune evaluate --device cpu --out runs/evaluate/empathetic-dialogues --omit-texts
+        --conversations empathetic-dialogues --data ROOT --limit N
 
 and copies report.html, report.md, report.json and replies.jsonl of each to benchmarks/evaluate/, of
 the corpus without a word of it. The journals stay in runs/, so a run that was killed goes on. The
