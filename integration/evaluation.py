@@ -43,12 +43,8 @@ class RecognizerReader:
 
     def affects(self, texts: Sequence[str]) -> list[UserAffect]:
         """Read how people seem to feel from their words; see `EmotionReader`."""
-        found = []
-        for text in texts:
-            affect = to_affect(None, words=self._words(text))
-            assert affect is not None  # words were read
-            found.append(affect)
-        return found
+        read = (to_affect(None, words=self._words(text)) for text in texts)
+        return [affect for affect in read if affect is not None]  # words always tell something
 
     def clip(self, path: Path, said: str) -> UserAffect | None:
         """Read it from a clip and the words said in it; see `EmotionReader`."""

@@ -115,6 +115,7 @@ def test_the_wheel_carries_the_weights_and_their_cards(tmp_path):
         assert f"emotion/weights/{part}/model.safetensors" in names
     assert {"emotion/weights/MODEL_CARD.md", "dialogue/weights/MODEL_CARD.md"} <= names
     assert "dialogue/weights/model.safetensors" in names
+    assert {"dialogue/empathy/builtin.jsonl", "dialogue/empathy/report.css"} <= names
     packages = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert packages == set(PACKAGES)
 

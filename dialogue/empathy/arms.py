@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
@@ -17,7 +18,17 @@ from dialogue.conversation import Message
 from dialogue.empathy.conversations import Exchange
 from dialogue.errors import InputError
 
-__all__ = ["ARMS", "CONTRASTS", "Arm", "Contrast", "EmotionReader", "Told", "tell", "told_by_arm"]
+__all__ = [
+    "ARMS",
+    "CONTRASTS",
+    "MEANINGS",
+    "Arm",
+    "Contrast",
+    "EmotionReader",
+    "Told",
+    "tell",
+    "told_by_arm",
+]
 
 Arm = Literal["none", "predicted", "oracle", "shuffled", "neutral"]
 ARMS: Final[tuple[Arm, ...]] = get_args(Arm)
@@ -48,6 +59,17 @@ CONTRASTS: Final[tuple[Contrast, ...]] = (
     Contrast("oracle", "none", "What would a perfect recogniser bring?"),
     Contrast("neutral", "none", "Does a note change the replies whatever it says?"),
 )
+
+MEANINGS: Final[Mapping[Arm, str]] = MappingProxyType(
+    {
+        "none": "nothing of any feeling.",
+        "predicted": "what the recogniser reads, as in a live talk.",
+        "oracle": "the label of the data, with the face, voice and words where it has them.",
+        "shuffled": "what was predicted of another dialogue; each prediction once.",
+        "neutral": "that the person seems calm, always.",
+    }
+)
+"""What each arm is told, for readers; complete, by test."""
 
 NEUTRAL: Final = UserAffect("neutral", confidence=0.65, channels=("words",))
 

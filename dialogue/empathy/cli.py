@@ -22,6 +22,12 @@ __all__ = ["OpenReader", "add_evaluate"]
 OpenReader = Callable[[str], "EmotionReader"]
 """Loads what reads feelings, onto a device."""
 
+FORMAT = (
+    'A line of JSONL is {"id", "turns": [{"speaker", "text", "emotion", "estimate", "clip"}, …], '
+    '"emotion", "kind", "danger"}; all but turns, speaker and text may be left out. Whoever speaks '
+    "first is the person, unless speakers are called user and assistant; the last reply is the one "
+    "that is wanted. See dialogue/empathy/conversations.py."
+)
 SCORER = "dialogue.empathy.scorer"
 ARMS = "none,predicted,oracle,shuffled,neutral"
 
@@ -39,6 +45,7 @@ def add_evaluate(subparsers: Any, open_reader: OpenReader) -> None:
         description="Let one model answer the same conversations, told the person's feeling in "
         "five ways or not at all, and measure what that changes. Writes report.html, report.md, "
         "report.json and replies.jsonl. Run again after a kill, it goes on where it was.",
+        epilog=FORMAT,
     )
     _add_input(parser)
     _add_instruments(parser)

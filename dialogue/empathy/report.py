@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from dialogue.empathy.arms import MEANINGS
 from dialogue.empathy.conversations import BUILTIN
 from dialogue.empathy.document import (
     Block,
@@ -173,11 +174,23 @@ def _comparisons(report: Report) -> Iterator[Block]:
         "in their standard deviations, with 95 % intervals. ▲ better and ▼ worse survive Holm's "
         "correction over the measures; ○ does not."
     )
+    yield from _arms(report)
     reach = reach_of(report["contrasts"], list(_TESTED))
     yield Figures([_forest(contrast, reach) for contrast in report["contrasts"]])
     for contrast in report["contrasts"]:
         title = f"{contrast['row']} − {contrast['other']}: {contrast['question']}"
         yield Fold(title, [_contrast_grid(contrast)])
+
+
+def _arms(report: Report) -> Iterator[Block]:
+    """Say what each arm is told, and from what the recogniser predicted."""
+    settings = report["settings"]
+    sources = ", ".join(f"{how} in {n}" for how, n in settings["predicted_from"].items())
+    told = [f"`{arm}` is told {MEANINGS[arm]}" for arm in settings["arms"]]
+    read = f" Feelings were predicted from {sources} dialogues." if sources else ""
+    left_out = (f" Left out: `{arm}` ({why})." for arm, why in settings["arms_left_out"].items())
+    if told:
+        yield Text(" ".join(told) + read + "".join(left_out))
 
 
 def _forest(contrast: Report, reach: float) -> Figure:
@@ -423,7 +436,6 @@ def _made(report: Report) -> Iterator[Block]:
             [f"Prompts of {arm}", f"sha256 `{digest[:16]}…`"]
             for arm, digest in settings["prompts_sha256"].items()
         ),
-        *([f"Left out: {arm}", why] for arm, why in settings["arms_left_out"].items()),
     ]
     yield Fold("Settings, seeds and hashes", [Grid("Settings", ("What", "Which"), rows)])
     items = [[name, f"`{digest[:16]}…`"] for name, digest in set_["items"]]

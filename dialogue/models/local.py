@@ -192,7 +192,8 @@ class LocalModel:
         prompt = self._encode(talk)[0, -self._context_tokens :]
         words = f" {reply}" if self._plain else reply
         told = self._tokenizer(words, add_special_tokens=False)["input_ids"]
-        answer = torch.tensor([*told, self._tokenizer.eos_token_id]).to(prompt)
+        end = self._tokenizer.eos_token_id
+        answer = torch.tensor([*told, *([] if end is None else [end])]).to(prompt)
         logits = self._logits(torch.cat([prompt, answer])[None])[0, len(prompt) - 1 : -1]
         each = logits.double().log_softmax(-1).gather(1, answer.to(logits.device)[:, None])
         return -float(each.sum())

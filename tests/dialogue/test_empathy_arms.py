@@ -8,7 +8,7 @@ import pytest
 
 from dialogue.affect import UserAffect
 from dialogue.conversation import Message
-from dialogue.empathy.arms import ARMS, CONTRASTS, tell, told_by_arm
+from dialogue.empathy.arms import ARMS, CONTRASTS, MEANINGS, tell, told_by_arm
 from dialogue.empathy.conversations import Exchange, Spoken
 from dialogue.empathy.generation import Speaker, prompt_digest, speaker_of
 from dialogue.empathy.journal import Journal, key_of
@@ -22,6 +22,7 @@ def told(exchanges, empathy_fakes):
 
 def test_every_arm_is_there_and_every_contrast_is_of_arms(told):
     assert tuple(told.by_arm) == ARMS
+    assert tuple(MEANINGS) == ARMS
     assert {name for c in CONTRASTS for name in (c.row, c.other)} <= set(ARMS)
 
 

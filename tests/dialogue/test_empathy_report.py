@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -168,6 +169,7 @@ def test_markdown_says_the_same(written):
     value = contrast_of(report, "predicted", "none")["measures"]["emotional_reactions"]["value"]
     assert f"+{value:.3f}" in text
     assert "A scorer of words can be gamed" in text
+    assert "predicted from words in 12 dialogues" in text
 
 
 def test_every_reply_is_kept(written):
@@ -207,3 +209,28 @@ def test_words_of_people_are_never_markup():
     page = to_html(nasty, blocks)
     assert "<script" not in page
     assert "\\|" in to_markdown("title", blocks)
+
+
+@pytest.mark.browser
+def test_the_page_fits_a_telephone_and_loads_nothing(written):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium")
+    loaded = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 360, "height": 800})
+        page.on("request", lambda request: loaded.append(request.url))
+        page.goto((written / "report.html").as_uri())
+        for summary in page.locator("summary").all():
+            summary.click()
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        letters = page.evaluate(
+            "Math.min(...[...document.querySelectorAll('svg text')]"
+            ".map(text => text.getBoundingClientRect().height))"
+        )
+        browser.close()
+    assert wide == 360
+    assert letters > 9  # pixels
+    assert loaded == [(written / "report.html").as_uri()]

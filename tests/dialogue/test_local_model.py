@@ -418,6 +418,12 @@ def test_surprise_is_the_loss_of_the_answer_and_its_end(parts):
     assert surprise_of(speaker, TALKS[1], "Oh no!") == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_tokenizer_without_an_end_or_padding_will_do(folder):
+    model = LocalModel(LlamaForCausalLM.from_pretrained(folder), plain_tokenizer(), GREEDY)
+    assert len(model.reply_batch(TALKS)) == 3
+    assert model.surprise(TALKS[0], "hello") > 0
+
+
 def test_facts_name_weights_and_settings(parts, folder):
     facts = facts_of(LocalModel(*parts, GREEDY, seed=3))
     assert (facts["seed"], facts["decoding"]["temperature"]) == (3, 0.0)

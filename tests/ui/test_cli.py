@@ -99,6 +99,12 @@ def test_missing_emotion_weights_are_one_sentence(tmp_path, capsys):
     assert one_sentence(capsys.readouterr().err)
 
 
+def test_conversations_that_are_not_there_are_one_sentence(tmp_path, capsys):
+    nowhere = str(tmp_path / "nowhere.jsonl")
+    assert cli.main(["evaluate", "--conversations", nowhere, "--out", str(tmp_path)]) == 2
+    assert one_sentence(capsys.readouterr().err)
+
+
 def test_a_model_url_that_cannot_be_read_is_one_sentence(capsys):
     assert cli.main(["chat", "--model", "http://[bad"]) == 2
     error = capsys.readouterr().err
