@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -175,6 +176,12 @@ def evaluate(
     return Result(_rounded(report), _records(exchanges, replies, table, omit=request.omit_texts))
 
 
+def _encoder(instruments: Instruments) -> str | None:
+    """Name the encoder of BERTScore; of a folder, not where it lies."""
+    name = instruments.bert[0] if instruments.bert else None
+    return Path(name).name if name is not None and Path(name).is_dir() else name
+
+
 # -- generation -----------------------------------------------------------------------------------
 
 
@@ -250,7 +257,7 @@ def _settings(request: Request, told: Told, instruments: Instruments) -> dict[st
         "prompts_sha256": {arm: prompt_digest(request.exchanges, told, arm) for arm in arms},
         "scorer": instruments.scorer_name,
         "emotion_reader": instruments.reader.name,
-        "bert_score": instruments.bert[0] if instruments.bert else None,
+        "bert_score": _encoder(instruments),
         "judge": None if judge is None else {**judge.facts, "samples": judge.samples},
     }
 

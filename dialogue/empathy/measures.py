@@ -9,6 +9,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dialogue.affect import FEELINGS
 from dialogue.conditioning import over_attributes
 from dialogue.danger import find_danger
 from dialogue.empathy.arms import EmotionReader
@@ -177,8 +178,9 @@ def _tokens(human: str | None) -> float:
 
 
 def _levels(exchanges: Sequence[Exchange], replies: Sequence[str | None], scorer: Scorer) -> Floats:
-    there = [n for n, reply in enumerate(replies) if reply is not None]
+    there = [n for n, reply in enumerate(replies) if reply and reply.strip()]
     found = np.full((len(replies), len(MECHANISMS)), np.nan)
+    found[[reply is not None for reply in replies]] = 0.0  # a reply without words does nothing
     if there:
         pairs = [(exchanges[n].said, str(replies[n])) for n in there]
         found[there] = expected_levels(scorer.score(pairs))
@@ -188,13 +190,13 @@ def _levels(exchanges: Sequence[Exchange], replies: Sequence[str | None], scorer
 def _of_replies(
     exchanges: Sequence[Exchange], replies: Sequence[str | None], reader: EmotionReader
 ) -> dict[str, Floats]:
-    readings = iter(reader.distributions([reply for reply in replies if reply is not None]))
+    readings = iter(reader.distributions([r for r in replies if r and r.strip()]))
     names = ("appropriateness", "over_attribution", "asks_on_conflict", "asks", "words")
     found = {name: np.full(len(replies), np.nan) for name in names}
     for n, (exchange, reply) in enumerate(zip(exchanges, replies, strict=True)):
         if reply is None:
             continue
-        reading = next(readings)
+        reading = next(readings) if reply.strip() else np.zeros(len(FEELINGS))
         found["over_attribution"][n] = over_attributes(reply, exchange.affect, exchange.said)
         found["asks"][n], found["words"][n] = asks(reply), words_of(reply)
         if exchange.affect is not None:

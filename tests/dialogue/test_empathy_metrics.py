@@ -152,6 +152,18 @@ def test_every_measure_of_a_row(exchanges, empathy_fakes):
     assert set(found.missing) == {"bert_score"}
 
 
+def test_a_reply_without_words_does_nothing(exchanges, empathy_fakes, monkeypatch):
+    asked = []
+    read = empathy_fakes.reader.distributions
+    monkeypatch.setattr(
+        empathy_fakes.reader, "distributions", lambda texts: asked.extend(texts) or read(texts)
+    )
+    found = table(exchanges, empathy_fakes, ["", " ", *["Oh."] * 10]).values["none"]
+    assert found["emotional_reactions"][:2].tolist() == [0, 0]
+    assert found["appropriateness"][:3].tolist() == [0, 0, pytest.approx(0.8)]
+    assert all(text.strip() for text in asked)
+
+
 def test_what_is_not_there_says_why(exchanges, empathy_fakes):
     from dataclasses import replace
 
