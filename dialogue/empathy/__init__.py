@@ -1,1 +1,1 @@
-"""How empathetic replies are: EPITOME's mechanisms, and what a model does when it knows the emotion."""
+"""How empathetic replies are: a scorer, and the experiment that `attune evaluate` makes with it."""
