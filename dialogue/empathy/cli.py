@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from dialogue.empathy.conversations import Exchange
     from dialogue.empathy.evaluation import Instruments, Request
     from dialogue.empathy.judge import Judge
-    from dialogue.empathy.measures import Scorer
+    from dialogue.empathy.scorer import EmpathyScorer
 
 __all__ = ["OpenReader", "add_evaluate"]
 
@@ -28,7 +27,6 @@ FORMAT = (
     "first is the person, unless speakers are called user and assistant; the last reply is the one "
     "that is wanted. See dialogue/empathy/conversations.py."
 )
-SCORER = "dialogue.empathy.scorer"
 ARMS = "none,predicted,oracle,shuffled,neutral"
 
 
@@ -208,11 +206,12 @@ def _instruments(
     return Instruments(open_reader(args.device), scorer, name, speaker, judge, labels, bert)
 
 
-def _scorer(args: argparse.Namespace) -> tuple[Scorer, str]:
+def _scorer(args: argparse.Namespace) -> tuple[EmpathyScorer, str]:
     """Load a scorer, and name it by its weights."""
-    module = import_module(SCORER)
-    scorer: Scorer = module.load_scorer(args.scorer, args.device)
-    folder = Path(args.scorer or module.WEIGHTS)
+    from dialogue.empathy import scorer as scorers
+
+    scorer = scorers.load_scorer(args.scorer, args.device)
+    folder = Path(args.scorer or scorers.WEIGHTS)
     files = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
     digests = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files]
     name = Path(args.scorer).name if folder.is_dir() and args.scorer else args.scorer or "bundled"

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -28,10 +28,13 @@ from dialogue.empathy.conversations import Exchange
 from dialogue.empathy.generation import Progress, Speaker, prompt_digest, quiet
 from dialogue.empathy.journal import Journal
 from dialogue.empathy.judge import Judge, agreement, judged_contrasts
-from dialogue.empathy.measures import HUMAN, MEASURES, Scorer, Table, measured
+from dialogue.empathy.measures import HUMAN, MEASURES, Table, measured
 from dialogue.empathy.metrics import CANNED, points_to_help
 from dialogue.empathy.responses import Label
 from dialogue.errors import InputError
+
+if TYPE_CHECKING:
+    from dialogue.empathy.scorer import EmpathyScorer
 
 __all__ = ["Instruments", "Request", "Result", "evaluate", "sampled"]
 
@@ -91,7 +94,7 @@ class Instruments:
     """
 
     reader: EmotionReader
-    scorer: Scorer
+    scorer: EmpathyScorer
     scorer_name: str
     speaker: Speaker | None = None
     judge: Judge | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dialogue.affect import FEELINGS
 from dialogue.conditioning import over_attributes
 from dialogue.danger import find_danger
+from dialogue.empathy.annotations import MECHANISMS
 from dialogue.empathy.arms import EmotionReader
 from dialogue.empathy.conversations import Exchange
 from dialogue.empathy.metrics import (
@@ -27,19 +28,14 @@ from dialogue.empathy.metrics import (
 )
 from dialogue.text import tidy
 
-__all__ = ["MEASURES", "MECHANISMS", "Measure", "Scorer", "Table", "measured"]
+__all__ = ["HUMAN", "MEASURES", "Measure", "Table", "measured"]
+
+if TYPE_CHECKING:
+    from dialogue.empathy.scorer import EmpathyScorer
 
 Floats = npt.NDArray[np.float64]
 
-MECHANISMS: Final = ("emotional_reactions", "interpretations", "explorations")
 HUMAN: Final = "human"
-
-
-class Scorer(Protocol):
-    """What `dialogue.empathy.scorer` loads."""
-
-    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        """Score (what the person said, the response): (pair, mechanism, level), rows sum to 1."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def measured(
     exchanges: Sequence[Exchange],
     replies: Replies,
     surprises: Mapping[str, Sequence[float | None]],
-    scorer: Scorer,
+    scorer: EmpathyScorer,
     reader: EmotionReader,
     bert: tuple[str, str] | None = None,
 ) -> Table:
@@ -177,7 +173,9 @@ def _tokens(human: str | None) -> float:
     return card_tokens(tidy(human))
 
 
-def _levels(exchanges: Sequence[Exchange], replies: Sequence[str | None], scorer: Scorer) -> Floats:
+def _levels(
+    exchanges: Sequence[Exchange], replies: Sequence[str | None], scorer: EmpathyScorer
+) -> Floats:
     there = [n for n, reply in enumerate(replies) if reply and reply.strip()]
     found = np.full((len(replies), len(MECHANISMS)), np.nan)
     found[[reply is not None for reply in replies]] = 0.0  # a reply without words does nothing

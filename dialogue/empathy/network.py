@@ -119,6 +119,8 @@ class ReplyNetwork(nn.Module):
                 intermediate_size=shape.feed_forward,
                 num_hidden_layers=shape.layers,
                 num_attention_heads=shape.heads,
+                bos_token_id=None,
+                eos_token_id=None,
             )
         )
         self.layers.embed_tokens = nn.Identity()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from dialogue.empathy.annotations import MECHANISMS
 from dialogue.empathy.arms import MEANINGS
 from dialogue.empathy.conversations import BUILTIN
 from dialogue.empathy.document import (
@@ -23,7 +24,7 @@ from dialogue.empathy.document import (
     to_markdown,
 )
 from dialogue.empathy.evaluation import Result
-from dialogue.empathy.measures import MEASURES, MECHANISMS
+from dialogue.empathy.measures import MEASURES
 from dialogue.empathy.plots import forest, levels, reach_of
 from dialogue.errors import InputError
 

@@ -8,11 +8,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from dialogue.empathy import cli
+from dialogue.empathy import cli, scorer
 from dialogue.errors import InputError, ModelError
 
 ROOT = Path(__file__).parents[2]
@@ -20,15 +19,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def command(monkeypatch, empathy_fakes, tmp_path):
-    real = cli.import_module
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "model.safetensors").write_bytes(b"some")
-    stand_in = SimpleNamespace(
-        load_scorer=lambda source, device: empathy_fakes.scorer, WEIGHTS=tmp_path / "weights"
-    )
-    monkeypatch.setattr(
-        cli, "import_module", lambda name: stand_in if name == cli.SCORER else real(name)
-    )
+    monkeypatch.setattr(scorer, "load_scorer", lambda source, device: empathy_fakes.scorer)
+    monkeypatch.setattr(scorer, "WEIGHTS", tmp_path / "weights")
 
     def run(*arguments):
         parser = argparse.ArgumentParser()
