@@ -1,7 +1,7 @@
 """Read the feelings in the words of the corpora, for the training of the bundled model's prefix.
 
     python benchmarks/dialogue_heard.py --data ROOT --out FILE
-    attune train-dialogue --data ROOT --model dialogue/weights --heard FILE --out FOLDER
+    attune train-dialogue --data ROOT --model FOLDER --heard FILE --out FOLDER
 
 `dialogue` and `emotion` do not know each other, so what the recogniser reads in each turn that a
 person tells goes by this file. It names texts by a digest of their words and repeats none of them.

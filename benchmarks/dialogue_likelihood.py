@@ -8,8 +8,8 @@ plus one for the end of the turn. There is no unknown token. Replies are spelt b
 
     python benchmarks/dialogue_likelihood.py --data ROOT [--talks N]
 
-The arms are the ways an affect is told (`dialogue.prefix_training.ARMS`); a live talk has `both`,
-which is the note where the weights have no prefix. `right` is the conversation's annotated emotion,
+The arms are the ways an affect is told (`dialogue.prefix_training.ARMS`); a live talk has the
+prefix, and the note where the weights have none. `right` is the conversation's annotated emotion,
 `shuffled` another conversation's, `words` what `emotion.EmotionRecognizer.recognize_words` reads in
 each turn by itself. Intervals are of a bootstrap that draws whole talks. Writes
 benchmarks/dialogue_likelihood.json.
@@ -41,25 +41,30 @@ from integration.translation import FEELING_OF
 
 TOLD = {
     "none": ("none", "right"),
+    "right": ("prefix", "right"),
+    "shuffled": ("prefix", "shuffled"),
+    "words": ("prefix", "words"),
     "right note": ("note", "right"),
-    "right prefix": ("prefix", "right"),
-    "right": ("both", "right"),
-    "shuffled": ("both", "shuffled"),
-    "words": ("both", "words"),
+    "right both": ("both", "right"),
     "words note": ("note", "words"),
-    "words prefix": ("prefix", "words"),
+    "words both": ("both", "words"),
 }
-"""What is measured → (arm, whose affect). Without a prefix `both` is the note."""
-PREFIX_ABLATION = ("right note", "right prefix", "words note", "words prefix")
+"""What is measured → (arm, whose affect)."""
+TOLD_BY_NOTE = {
+    name: (arm.replace("prefix", "note"), whose)
+    for name, (arm, whose) in TOLD.items()
+    if " " not in name
+}
+"""The same of weights without a prefix."""
 COMPARED = (
     ("right", "none"),
     ("right", "shuffled"),
-    ("right note", "none"),
-    ("right prefix", "none"),
-    ("right", "right note"),
     ("words", "none"),
+    ("right note", "none"),
+    ("right both", "none"),
+    ("right both", "right"),
     ("words note", "none"),
-    ("words prefix", "none"),
+    ("words both", "none"),
 )
 BATCH = 16
 DRAWS = 2000
@@ -136,7 +141,7 @@ def measure(
 ) -> dict[str, Tensor]:
     """Return for each of TOLD the surprise of each talk's replies, (talk,)."""
     shown = affects(talks, read)
-    told = TOLD if prefix else {name: TOLD[name] for name in TOLD if name not in PREFIX_ABLATION}
+    told = TOLD if prefix else TOLD_BY_NOTE
     by_length = sorted(range(len(talks)), key=lambda n: sum(len(t) for _, t in talks[n].turns))
     found = {name: torch.zeros(len(talks), dtype=torch.float64) for name in told}
     for first in tqdm(range(0, len(talks), BATCH), desc="talks", unit="batch", mininterval=5):

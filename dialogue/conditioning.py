@@ -18,6 +18,7 @@ from dialogue.conversation import Message
 __all__ = [
     "brief_note",
     "condition",
+    "conflict_note",
     "full_note",
     "lean_note",
     "may_name",
@@ -57,6 +58,11 @@ def short_note(affect: UserAffect, *, said: str = "", trend: Trend | None = None
     if affect.accord == "conflict":
         return MIXED
     return brief_note(affect.label, affect.strength)
+
+
+def conflict_note(affect: UserAffect, *, said: str = "", trend: Trend | None = None) -> str:
+    """Write the bundled model's note only for what an EmotionPrefix cannot tell: a conflict."""
+    return MIXED if affect.accord == "conflict" else ""
 
 
 def full_note(affect: UserAffect, *, said: str = "", trend: Trend | None = None) -> str:
@@ -124,10 +130,11 @@ def condition(
             earlier turn's note is the same whenever it is written.
         affect: How the newest turn was said; None leaves what that message carries.
         write: Makes the note: `full_note`; `lean_note` behind `dialogue.persona`; `short_note` for
-            the bundled model.
+            the bundled model, or `conflict_note` where it has a prefix.
 
     Returns:
-        The messages: the content of each user turn with an affect ends in a line with its note.
+        The messages: the content of each user turn with an affect ends in a line with its note, if
+        that says anything.
     """
     newest = messages[-1]
     felt = [*messages[:-1], replace(newest, affect=affect or newest.affect)]
@@ -137,7 +144,7 @@ def condition(
         if message.affect is not None:
             so_far.append(message.affect)
             note = write(message.affect, said=message.content, trend=trend_of(so_far))
-            message = replace(message, content=f"{message.content}\n{note}")
+            message = replace(message, content=message.content + (f"\n{note}" if note else ""))
         noted.append(message)
     return noted
 

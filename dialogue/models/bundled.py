@@ -18,7 +18,7 @@ from transformers import DynamicCache
 
 from dialogue.affect import UserAffect
 from dialogue.choosing import beyond, faults, is_grave, is_late, safe_answer
-from dialogue.conditioning import condition, short_note
+from dialogue.conditioning import condition, conflict_note, short_note
 from dialogue.context import LEFT_OUT, READ_ONLY_THE_END, cut_text
 from dialogue.conversation import Message, as_messages, trim
 from dialogue.learned_text import LearnedText, has_learned_text
@@ -189,7 +189,8 @@ class BundledModel:
     def encode(self, messages: Sequence[Message], affect: UserAffect | None = None) -> Tensor:
         """Write a talk as token ids of shape (1, token), spelt and noted as in training."""
         spelt = [replace(message, content=self._spelt(message.content)) for message in messages]
-        noted = condition(spelt, affect, short_note)
+        write = short_note if self._prefix is None else conflict_note
+        noted = condition(spelt, affect, write)
         kept = trim(noted, self._decoding.context_tokens, self._count)
         ids = self._woven(encode(self._tokenizer, kept), kept)
         return ids.to(self._model.device)

@@ -53,8 +53,15 @@ def test_replies_are_varied_and_their_own():
     assert measured["model"]["distinct_replies"] >= 0.9
     assert measured["model"]["dist_2"] >= 0.25
     assert measured["model"]["copies_context"] <= 0.01
-    assert measured["copied_from_training"] <= 10  # none was wanted: the card says so
+    assert measured["copied_from_training"] == 0
     assert measured["true_reply_first_among_20"]["likelihood"] > 0.05
+
+
+def test_a_feeling_that_is_told_helps():
+    measured = json.loads((BENCHMARKS / "dialogue_likelihood.json").read_text())
+    assert measured["perplexity"]["right"] <= 34
+    for pair in ("right against none", "right against shuffled", "words against none"):
+        assert measured["nats_a_reply_saved"][pair]["interval_95"][0] > 0
 
 
 def test_four_of_five_replies_were_judged_grammatical_and_no_human_reply_is_copied():
@@ -147,11 +154,29 @@ def test_threads_are_left_as_they_were(bundled):
     assert torch.get_num_threads() == before
 
 
-def test_the_prompt_is_spelt_and_noted_as_in_training(bundled):
-    prompt = bundled.encode(as_messages([{"role": "user", "content": "im happy"}]), HAPPY)
-    assert bundled._tokenizer.decode(prompt[0]) == (
-        "<|start|><|user|>I'm happy.\n[seems very happy]<|end|><|agent|>"
-    )
+MIXED = UserAffect("sad", confidence=0.7, channels=("face", "words"), agreement=0.1)
+
+
+@pytest.mark.parametrize(
+    ("prefixed", "affect", "note", "virtual"),
+    [
+        (True, HAPPY, "", 4),
+        (True, MIXED, "\n[mixed feelings]", 4),
+        (True, None, "", 0),
+        (False, HAPPY, "\n[seems very happy]", 0),
+        (False, MIXED, "\n[mixed feelings]", 0),
+    ],
+)
+def test_the_prompt_is_spelt_and_told_of_a_feeling_as_in_training(
+    bundled, prefixed, affect, note, virtual
+):
+    plain = BundledModel(bundled._model, bundled._tokenizer)
+    ids = (bundled if prefixed else plain).encode(
+        as_messages([{"role": "user", "content": "im happy"}]), affect
+    )[0]
+    words = bundled._tokenizer.decode(ids[ids >= 0])
+    assert words == f"<|start|><|user|>I'm happy.{note}<|end|><|agent|>"
+    assert (ids < 0).nonzero()[:, 0].tolist() == list(range(1, 1 + virtual))
 
 
 def test_a_long_talk_and_a_long_turn_fit_the_context(bundled):
@@ -163,9 +188,8 @@ def test_a_long_talk_and_a_long_turn_fit_the_context(bundled):
 
 def test_a_turn_that_is_too_long_is_read_at_its_end_and_the_person_told(bundled):
     long = "It rained all day. " * 200 + "Then I found my dog."
-    assert "I found my dog" in bundled._tokenizer.decode(
-        bundled.encode(as_messages([{"role": "user", "content": long}]), HAPPY)[0]
-    )
+    ids = bundled.encode(as_messages([{"role": "user", "content": long}]), HAPPY)[0]
+    assert "I found my dog" in bundled._tokenizer.decode(ids[ids >= 0])
     answer = bundled.reply([{"role": "user", "content": long}], affect=HAPPY)
     assert answer.startswith(READ_ONLY_THE_END)
     assert READ_ONLY_THE_END not in bundled.reply(TALK)

@@ -13,7 +13,6 @@ from dialogue.conversation import Message
 from dialogue.data import Talk
 from dialogue.errors import InputError, ModelError
 from dialogue.learning import learn
-from dialogue.models.bundled import BundledModel
 from dialogue.models.local import Decoding
 from dialogue.models.prefixed import PrefixedModel
 from dialogue.prefix import (
@@ -516,11 +515,8 @@ def test_another_feeling_is_another_prompt(model, tokenizer, prefix):
 
 
 def test_a_bundled_model_answers_behind_its_prefix(bundled, generator):
-    width = bundled._model.get_input_embeddings().weight.shape[1]
-    prefix = EmotionPrefix(PrefixShape(width), 0.02, torch.Generator().manual_seed(0))
-    speaker = BundledModel(bundled._model, bundled._tokenizer, seed=0, prefix=prefix)
-    talk = [Message("user", "I lost my keys.", SAD)]
-    plain, woven = bundled.encode(talk), speaker.encode(talk)
+    speaker, talk = bundled, [Message("user", "I lost my keys.", SAD)]
+    woven, plain = speaker.encode(talk), speaker.encode([replace(talk[0], affect=None)])
     assert torch.equal(woven[woven >= 0], plain[0])
     drawn = speaker.draw(woven, generator)[0]
     whole = torch.cat([woven, torch.tensor([drawn.ids])], 1)
