@@ -407,7 +407,9 @@ def _reading(report: Report) -> Iterator[Block]:
         yield Text(
             "**The bundled model chooses among its drafts by rules that look at the feeling too** "
             "(`dialogue.choosing`): gladness to the sad and no question on a conflict count as "
-            "faults. Appropriateness and asking measure those rules as well as the model."
+            "faults. Appropriateness and asking measure those rules as well as the model. Its "
+            "settings were chosen on 500 contexts of EmpatheticDialogues' validation part, without "
+            "comparing what it is told."
         )
     yield Text(
         f"**Statistics.** Paired bootstrap by dialogue, {report['settings']['resamples']} "
