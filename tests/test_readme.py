@@ -64,3 +64,12 @@ def test_every_figure_of_the_comparison_is_in_its_table():
     figures = re.findall(r"[+−]?\d+\.\d", section)
     assert len(figures) > 15
     assert [f for f in figures if f.replace("−", "-") not in table] == []
+
+
+def test_every_interval_of_the_evaluation_is_in_its_report():
+    section = README.split("## Does knowing the emotion help?")[1].split("\n## ")[0]
+    found = re.findall(r"[+−]\d\.\d+ \[[^]]+\]", section)
+    reports = (ROOT / "benchmarks" / "evaluate").glob("*/report.md")
+    told = "".join(path.read_text() for path in reports).replace(" | [", " [")
+    assert len(found) == 5
+    assert [figure for figure in found if figure not in told] == []
