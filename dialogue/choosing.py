@@ -14,7 +14,7 @@ from typing import Final
 
 from dialogue.affect import Act, UserAffect, policy_for
 from dialogue.conditioning import over_attributes
-from dialogue.danger_phrases import read_table
+from dialogue.tables import read_table
 from dialogue.text import bare
 
 __all__ = ["SAFE", "beyond", "faults", "is_grave", "is_late", "safe_answer"]

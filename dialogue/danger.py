@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal, get_args
 
-from dialogue.danger_phrases import Classes, Phrase, read_classes, read_table
+from dialogue.danger_phrases import Classes, Phrase, read_classes
 from dialogue.danger_spelling import spell_out
+from dialogue.tables import read_table
 
 __all__ = ["DANGERS", "Danger", "find_danger", "phrases_heard", "spell_out"]
 

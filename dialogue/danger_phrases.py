@@ -18,17 +18,14 @@ A phrase is words with spaces or ends of lines between them. Other signs:
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 from dialogue.errors import InputError
 
-__all__ = ["Classes", "Phrase", "read_classes", "read_table", "words_of"]
+__all__ = ["Classes", "Phrase", "read_classes", "words_of"]
 
 _SIGN: Final = re.compile(r"-\(|[()\[\]|!$]|~~?|<\w+>|[^\s()\[\]|!$~<>]+")
 _PLAIN: Final = {"_": r"\S+ ", "~": r"(?:\S+ ){0,3}?", "~~": r"(?:\S+ ){0,8}?", "!": "(?P<act>)",
@@ -41,12 +38,6 @@ _COMMON: Final = frozenset({
     "got", "want", "going", "know", "think", "about", "for", "with", "as", "up", "out", "all",
     "more",
 })  # fmt: skip
-
-
-@cache
-def read_table(name: str) -> dict[str, Any]:
-    """Read a table of this package."""
-    return tomllib.loads((files("dialogue") / name).read_text(encoding="utf-8"))
 
 
 def words_of(table: object) -> frozenset[str]:

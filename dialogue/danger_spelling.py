@@ -10,7 +10,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from dialogue.danger_phrases import read_table, words_of
+from dialogue.danger_phrases import words_of
+from dialogue.tables import read_table
 
 __all__ = ["spell_out"]
 

@@ -24,9 +24,10 @@ from pathlib import Path
 import pytest
 
 from dialogue.danger import DANGERS, find_danger, phrases_heard, spell_out
-from dialogue.danger_phrases import Phrase, read_classes, read_table, words_of
+from dialogue.danger_phrases import Phrase, read_classes, words_of
 from dialogue.errors import InputError
 from dialogue.safeguards import HELP, Guarded, crisis_answer, is_crisis
+from dialogue.tables import read_table
 
 CASES = [
     line.split("\t")
