@@ -30,20 +30,20 @@ _STEM: Final = 5
 _TABLE: Final = read_table("choosing.toml")
 
 
-def _any_of(patterns: Sequence[str], flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str]:
+def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
     """Compile patterns of the table; each <name> is one of its parts."""
     whole = "|".join(patterns)
     while whole != (filled := re.sub(r"<(\w+)>", _part, whole)):
         whole = filled
-    return re.compile(whole, flags)
+    return re.compile(whole, re.IGNORECASE)
 
 
 def _part(match: re.Match[str]) -> str:
     return f"(?:{'|'.join(_TABLE['parts'][match[1]])})"
 
 
-def _words(patterns: Sequence[str], flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str]:
-    return _any_of([rf"\b(?:{'|'.join(patterns)})\b"], flags)
+def _words(patterns: Sequence[str]) -> re.Pattern[str]:
+    return _any_of([rf"\b(?:{'|'.join(patterns)})\b"])
 
 
 def _pairs(rules: Sequence[Mapping[str, Sequence[str]]]) -> tuple[_Rule, ...]:
@@ -55,7 +55,6 @@ _Rule = tuple[re.Pattern[str], re.Pattern[str]]
 _TOLD: Final = _pairs(_TABLE["told"])
 _LASTING: Final = _pairs(_TABLE["lasting"])
 _TONE: Final = {name: _words(patterns) for name, patterns in _TABLE["tone"].items()}
-_OWN_LIFE: Final = _words(_TABLE["own"]["life"], re.NOFLAG)
 _BEYOND: Final = tuple((_any_of(row["asked"]), row["answers"]) for row in _TABLE["beyond"])
 _LISTENERS_WORDS: Final = frozenset(_TABLE["words"]["listeners"].split())
 _EMPTY_WORDS: Final = frozenset(_TABLE["words"]["empty"].split())
@@ -84,7 +83,7 @@ def faults(text: str, said: Sequence[str], affect: UserAffect | None = None) -> 
     newest = said[-1] if said else ""
     found += over_attributes(text, affect, newest)
     found += _goes_against(text, newest, said)
-    found += _OWN_LIFE.search(text) is not None  # it has none
+    found += _says("life", text)
     found += 0.5 * _says("guess", text)
     found += _strays(words, said) + 0.5 * _repeats_itself(words, said)
     return found + (len(words) < 3) + _tone_faults(text, newest, affect)

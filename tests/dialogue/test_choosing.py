@@ -117,9 +117,32 @@ def test_what_is_beyond_a_small_model_is_answered_without_it(text, word):
     assert word in beyond([text])
 
 
-def test_a_story_is_not_beyond_it():
-    assert beyond(["I thanked him and then I had to go."]) is None
-    assert beyond(["What would you do?"]) is None
+@pytest.mark.parametrize(
+    "story",
+    [
+        "I thanked him and then I had to go.",
+        "What would you do?",
+        "I never got to say goodbye to my grandmother.",
+        "Thanks to my boss I lost my job today.",
+        "My mother asked me who are you. It is the dementia.",
+        "What is the point of going on with this job?",
+        "Good night's sleep at last!",
+    ],
+)
+def test_a_story_is_not_beyond_it(story):
+    assert beyond([story]) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Goodbye!", "Okay, see you tomorrow.", "And who are you?", "Hi, what's your name?"]
+)
+def test_a_farewell_and_a_question_about_itself_are(text):
+    assert beyond([text]) is not None
+
+
+@pytest.mark.parametrize("text", ["We lost a dog too.", "Me too, it is hard.", "My sister did."])
+def test_a_life_of_its_own_is_a_fault_wherever_it_stands(text):
+    assert faults(text, ["My dog died and my sister cried."]) >= 1
 
 
 def test_an_answer_that_names_a_feeling_unasked_is_a_fault():
