@@ -73,10 +73,10 @@ class LearnedText:
         """
         try:
             with safe_open(folder / _FILE, "np") as file:
-                facts, bits = file.metadata(), file.get_tensor("bits")
+                facts, bits = file.metadata() or {}, file.get_tensor("bits")
         except Exception as error:  # damaged files raise what their reader likes
             raise ModelError(f"Expected a whole {_FILE} in {folder}, got {error!r}.") from error
-        if (facts["run_words"], facts["hashes"]) != (str(RUN_WORDS), str(_HASHES)):
+        if (facts.get("run_words"), facts.get("hashes")) != (str(RUN_WORDS), str(_HASHES)):
             raise ModelError(
                 f"Expected runs of {RUN_WORDS} words in {folder / _FILE}, got {facts}."
             )

@@ -2,7 +2,9 @@
 
 import random
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from dialogue.errors import ModelError
 from dialogue.learned_text import RUN_WORDS, LearnedText, has_learned_text
@@ -60,4 +62,10 @@ def test_a_damaged_file_is_refused_in_one_sentence(learned, tmp_path, damage):
     path = tmp_path / "learned_text.safetensors"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ModelError, match=r"Expected .* got "):
+        LearnedText.load(tmp_path)
+
+
+def test_a_file_without_facts_is_refused(tmp_path):
+    save_file({"bits": np.zeros(8, np.uint8)}, tmp_path / "learned_text.safetensors")
+    with pytest.raises(ModelError, match="Expected runs of 9 words"):
         LearnedText.load(tmp_path)
