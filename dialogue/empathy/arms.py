@@ -1,4 +1,4 @@
-"""The arms of the experiment: one model, told the person's feeling in five ways or not at all."""
+"""The arms of the experiment: one model, told the person's feeling in four ways or not at all."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def add_evaluate(subparsers: Any, open_reader: OpenReader) -> None:
         "evaluate",
         help="measure whether knowing the emotion makes replies more empathetic",
         description="Let one model answer the same conversations, told the person's feeling in "
-        "five ways or not at all, and measure what that changes. Writes report.html, report.md, "
+        "four ways or not at all, and measure what that changes. Writes report.html, report.md, "
         "report.json and replies.jsonl. Run again after a kill, it goes on where it was.",
         epilog=FORMAT,
     )

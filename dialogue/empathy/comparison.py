@@ -23,7 +23,7 @@ from dialogue.empathy.conversations import Exchange
 from dialogue.empathy.measures import HUMAN, MEASURES, Measure, Table
 from dialogue.empathy.metrics import bleu, distinct_at, missing_package
 
-__all__ = ["contrast_facts", "group_facts", "interval", "row_facts"]
+__all__ = ["LEAST_TESTED", "contrast_facts", "group_facts", "interval", "row_facts"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,6 +31,8 @@ MATCHED_WORDS, MATCHED_PART = 1, 0.1
 """Replies match in length where they differ by no more words than the larger of both: so many, or
 this part of the longer one."""
 LEAST_IN_GROUP: Final = 5
+LEAST_TESTED: Final = 20
+"""Dialogues under which nothing is tested: percentile intervals of fewer are too narrow."""
 
 
 def row_facts(
@@ -111,7 +113,8 @@ def contrast_facts(contrast: Contrast, table: Table, drawn: Resampling) -> dict[
         if estimate is not None:
             found[measure.name] = _difference(estimate, apart, len(tested))
             found[measure.name]["length_matched"] = _matched(measure, apart, matched, table, drawn)
-    tests = [m.name for m in tested if m.name in found]
+    enough = [m.name for m in tested if m.name in found]
+    tests = [name for name in enough if found[name]["dialogues"] >= LEAST_TESTED]
     for name, p in zip(tests, holm([found[name]["p"] for name in tests]), strict=True):
         found[name]["p_holm"] = p
     return {**asdict(contrast), "length_matched": int(matched.sum()), "measures": found}
@@ -122,11 +125,17 @@ def _difference(estimate: Estimate, apart: Floats, tested: int) -> dict[str, Any
     return {
         **interval(estimate),
         "p": estimate.p,
-        "detectable": detectable(estimate.error, max(1, tested)) if estimate.error else None,
+        "detectable": _detectable(estimate, max(1, tested)),
         "standardized": estimate.value / spread if spread > 0 else 0.0,
         "standardized_low": estimate.low / spread if spread > 0 else 0.0,
         "standardized_high": estimate.high / spread if spread > 0 else 0.0,
     }
+
+
+def _detectable(estimate: Estimate, tested: int) -> float | None:
+    if not estimate.error or estimate.dialogues < LEAST_TESTED:
+        return None
+    return detectable(estimate.error, tested)
 
 
 def _alike_in_length(words: Floats, others: Floats) -> npt.NDArray[np.bool_]:

@@ -42,6 +42,7 @@ __all__ = [
     "load_exchanges",
     "read_csv",
     "read_jsonl",
+    "whole_characters",
 ]
 
 BUILTIN: Final = "builtin"
@@ -118,6 +119,11 @@ class Exchange:
         """Names everything that was said, and the reply, without repeating them."""
         spoken = [[turn.side, turn.text] for turn in self.turns]
         return hashlib.sha256(json.dumps([self.id, spoken, self.reply]).encode()).hexdigest()
+
+
+def whole_characters(text: str) -> str:
+    """Replace halves of characters, which JSON can write and no file can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def load_exchanges(
@@ -314,7 +320,8 @@ def _record(line: str, number: int, path: Path, cut: Cut) -> list[Exchange]:
     ]
     name = str(record.get("id", number))
     danger = record.get("danger")
-    found = _exchange(name, turns, cut, open_end=True, kind=record.get("kind", ""), danger=danger)
+    kind = str(record.get("kind") or "")
+    found = _exchange(name, turns, cut, open_end=True, kind=kind, danger=danger)
     if not found:
         raise InputError("a talk without words of the person to answer")
     return found
@@ -330,6 +337,7 @@ def _spoken(side: Side, turn: Mapping[str, Any], whole: str | None, folder: Path
     text = turn["text"]
     if not isinstance(text, str) or not text.strip():
         raise InputError("a turn without words")
+    text = whole_characters(text)
     if side == "assistant":
         return Spoken(side, text.strip())
     label, estimate, clip = turn.get("emotion", whole), turn.get("estimate"), turn.get("clip")

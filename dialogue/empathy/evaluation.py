@@ -151,6 +151,9 @@ def evaluate(
     """
     exchanges = request.exchanges
     told = told_by_arm(exchanges, request.arms, instruments.reader, request.seed)
+    if not told.by_arm and not request.systems:
+        why = "; ".join(f"{arm} ({reason})" for arm, reason in told.left_out.items())
+        raise InputError(f"Expected an arm that these conversations allow, got {why}.")
     spoken, surprises = _spoken(exchanges, told, instruments, journal, progress)
     rows: dict[str, Sequence[str]] = {**spoken, **request.systems}
     humans = [exchange.reply for exchange in exchanges]

@@ -237,7 +237,7 @@ def _missing(
     if not surprises:
         found.setdefault("nats_a_token", "ready-made replies, no model")
     elif all(nats is None for own in surprises.values() for nats in own):
-        found.setdefault("nats_a_token", "the model tells no likelihoods")
+        found.setdefault("nats_a_token", "the model tells no likelihoods, or read nothing")
     for measure, package in (("nats_a_token", "nltk"), ("rouge_l", "rouge_score")):
         if why := missing_package(package):
             found.setdefault(measure, why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,8 @@ __all__ = ["forest", "levels", "reach_of"]
 WIDTH_INCHES: Final = 4.2
 """Narrow, so that its words can be read on a telephone."""
 
+MOST_LETTERS: Final = 24
+"""Of a name beside a plot."""
 _ROWS: Final = tuple(f"#00000{n}" for n in range(1, 7))
 _COLOURS: Final[Mapping[str, str]] = {
     "#010101": "var(--ink)",
@@ -91,11 +94,17 @@ def levels(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
             f"{found['value']:.2f}", (found["high"], y), (6, 0), textcoords="offset points",
             va="center", color=SOFT, fontsize=9, clip_on=False,
         )  # fmt: skip
-    axes.set_yticks(range(len(kept)), [row["name"] for row in kept])
+    axes.set_yticks(range(len(kept)), [_tick(row["name"]) for row in kept])
     axes.set_ylim(len(kept) - 0.4, -0.6)
     top = max(row["means"][measure]["high"] for row in kept)
     axes.set_xlim(0, 1.16 * top if top > 0 else 1)  # from nothing: a cut axis enlarges
     return _svg(figure, f"levels-{measure}")
+
+
+def _tick(name: str) -> str:
+    """Shorten a name to what has room, and keep matplotlib from reading formulas in it."""
+    short = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+    return short.replace("$", r"\$")
 
 
 def _figure(height_inches: float) -> tuple[Any, Any]:
@@ -127,8 +136,9 @@ def _svg(figure: Any, name: str) -> str:
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
-    svg = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', svg)
-    svg = re.sub(r'(url\(#|href="#)', rf"\1{name}-", svg)
+    own = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]  # names may be anybody's
+    svg = re.sub(r' id="([^"]+)"', rf' id="f{own}-\1"', svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\1f{own}-", svg)
     svg = re.sub(r"font:( [\d.]+px)[^;\"]*", r"font:\1 system-ui, sans-serif", svg)
     for drawn, meant in _COLOURS.items():
         svg = svg.replace(drawn, meant)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dialogue.empathy.annotations import MECHANISMS
 from dialogue.empathy.arms import MEANINGS
+from dialogue.empathy.comparison import LEAST_TESTED
 from dialogue.empathy.conversations import BUILTIN
 from dialogue.empathy.document import (
     Block,
@@ -94,12 +95,14 @@ def sections(report: Report) -> Iterator[Block]:
 def answer(report: Report) -> str:
     """Answer the question of a report in a few sentences, from its first contrast."""
     if not report["contrasts"]:
-        return "One system alone: its figures stand below, beside people's and a stock phrase's."
+        return "Nothing is compared: figures stand below, beside people's and a stock phrase's."
     contrast = report["contrasts"][0]
     better, worse = _moved(contrast, 1), _moved(contrast, -1)
-    tested = [name for name in _TESTED if name in contrast["measures"]]
+    tested = [name for name, found in contrast["measures"].items() if "p_holm" in found]
     who = f"{contrast['row']} against {contrast['other']}"
-    if not better and not worse:
+    if not tested:
+        verdict = f"Too few to tell: differences are tested from {LEAST_TESTED} dialogues on"
+    elif not better and not worse:
         verdict = f"Not shown. Of {len(tested)} measures none differs beyond chance"
     else:
         parts = [_listed("better", better), _listed("worse", worse)]
@@ -234,7 +237,7 @@ def _contrast_row(name: str, found: Report, matched: int) -> list[str]:
         f"{_mark(name, found)} {_TITLES[name]}",
         _signed(found["value"]),
         _span(found),
-        f"{found['p']:.4f}",
+        f"{found['p']:.4f}" if found["dialogues"] >= LEAST_TESTED else "–",
         f"{found['p_holm']:.4f}" if "p_holm" in found else "not tested",
         "–" if found["detectable"] is None else f"±{found['detectable']:.3f}",
         "–"
@@ -281,7 +284,7 @@ def _whole(report: Report) -> Iterator[list[str]]:
     wholes = [row["whole"] for row in report["rows"]]
     yield ["Perplexity of the human reply", *(_number(w.get("perplexity"), 2) for w in wholes)]
     sizes = sorted({w["variety"]["replies"] for w in wholes if "variety" in w})
-    fixed = f"N = {sizes[0]} replies" if sizes else "nltk is not installed"
+    fixed = f"N = {sizes[0]} replies" if sizes else "no replies, or nltk is not installed"
     for name, title in (
         ("dist_1", "Dist-1"),
         ("dist_2", "Dist-2"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from dialogue.empathy.conversations import whole_characters
 from dialogue.errors import InputError
 
 __all__ = ["Label", "read_labels", "read_responses"]
@@ -37,10 +38,10 @@ def read_responses(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
         system = record.get("system", UNNAMED)
         if not isinstance(name, str | int) or not isinstance(system, str) or not _is_said(reply):
             raise InputError(f"Expected an id and a reply in line {number} of {path}, got others.")
-        own = found.setdefault(system, {})
+        own = found.setdefault(whole_characters(system), {})
         if str(name) in own:
             raise InputError(f"Expected one reply to {name} of {system} in {path}, got two.")
-        own[str(name)] = reply.strip()
+        own[str(name)] = whole_characters(reply).strip()
     if not found:
         raise InputError(f"Expected replies in {path}, got none.")
     return {system: _in_order(own, ids, system, path) for system, own in found.items()}

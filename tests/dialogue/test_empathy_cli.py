@@ -66,6 +66,13 @@ def test_the_bundled_model_is_evaluated_and_nothing_is_generated_twice(
     assert report["settings"]["scorer"] == "bundled (sha256 of weights a6b46dd0d1ae5e86)"
 
 
+def test_arms_that_no_conversation_allows_are_one_sentence(command, talks):
+    lines = [json.loads(line) for line in talks.read_text().splitlines()]
+    talks.write_text("\n".join(json.dumps({**line, "emotion": None}) for line in lines))
+    with pytest.raises(InputError, match=r"Expected an arm .*, got oracle \("):
+        command("--conversations", talks, "--arms", "oracle")
+
+
 def test_ready_made_replies_load_no_model(command, talks, tmp_path, monkeypatch):
     from dialogue.models import base
 

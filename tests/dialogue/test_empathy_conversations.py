@@ -197,6 +197,15 @@ def test_meld_as_published(tmp_path):
     assert exchange.turns[-1].clip == clips / "dia0_utt2.mp4"
 
 
+def test_half_a_character_and_a_kind_that_is_a_number_are_taken(tmp_path):
+    path = tmp_path / "talks.jsonl"
+    turn = '{"speaker": "A", "text": "So \\ud800 it is."}'
+    path.write_text(f'{{"kind": 3, "turns": [{turn}]}}')
+    (found,) = read_jsonl(path)
+    assert found.said.encode() == "So \ufffd it is.".encode()
+    assert found.kind == "3"
+
+
 def test_windows_letters_are_read(tmp_path):
     path = tmp_path / "meld.csv"
     path.write_bytes(MELD.replace("he's", "he\x92s").encode("latin-1"))

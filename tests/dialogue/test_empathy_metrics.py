@@ -173,7 +173,7 @@ def test_what_is_not_there_says_why(exchanges, empathy_fakes):
     assert missing["profile_distance"] == "no human replies in these conversations"
     assert missing["asks_on_conflict"].startswith("no labelled conflict")
     told = table(exchanges, empathy_fakes, ["Oh."] * 12, {"none": [None] * 12}).missing
-    assert told["nats_a_token"] == "the model tells no likelihoods"
+    assert told["nats_a_token"] == "the model tells no likelihoods, or read nothing"
 
 
 def test_an_absent_library_leaves_its_row_out(exchanges, empathy_fakes, monkeypatch):

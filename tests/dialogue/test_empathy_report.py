@@ -4,14 +4,16 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
+from html import escape
 
 import pytest
 
+from dialogue.empathy import comparison
 from dialogue.empathy.document import Exchanged, Fold, Grid, Lead, Text, to_html, to_markdown
 from dialogue.empathy.evaluation import Instruments, Request, evaluate
 from dialogue.empathy.generation import Speaker
 from dialogue.empathy.journal import Journal
-from dialogue.empathy.report import answer, write_report
+from dialogue.empathy.report import answer, sections, write_report
 from dialogue.errors import InputError
 
 
@@ -34,7 +36,8 @@ def contrast_of(report, row, other):
     return next(c for c in report["contrasts"] if (c["row"], c["other"]) == (row, other))
 
 
-def test_an_effect_that_is_there_is_found_and_one_that_is_not_is_not(run):
+def test_an_effect_that_is_there_is_found_and_one_that_is_not_is_not(run, monkeypatch):
+    monkeypatch.setattr(comparison, "LEAST_TESTED", 12)
     report = run().report
     found = contrast_of(report, "predicted", "none")["measures"]
     assert found["emotional_reactions"]["value"] == pytest.approx(2 * 8 / 12)
@@ -44,6 +47,15 @@ def test_an_effect_that_is_there_is_found_and_one_that_is_not_is_not(run):
     costs = contrast_of(report, "oracle", "predicted")["measures"]
     assert all(one["value"] == 0 for one in costs.values())
     assert "**Better: emotional reactions" in answer(report)
+
+
+def test_nothing_is_claimed_from_a_handful(run):
+    report = run().report
+    for contrast in report["contrasts"]:
+        found = contrast["measures"].values()
+        assert all("p_holm" not in one and one["detectable"] is None for one in found)
+    assert "**Too few to tell" in answer(report)
+    assert "▲" not in to_markdown("", list(sections(report)))[200:].split("does not.")[1]
 
 
 def test_rows_of_reference_stand_beside_the_arms(run):
@@ -102,9 +114,30 @@ def test_a_system_needs_a_name_of_its_own(run, name):
         run(systems={name: ["Oh."] * 12})
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(9)</script>",
+        'x"><img src=http://elsewhere.test/a onerror=alert(8)>',
+        r"C:\models\llama",
+        "costs $5_{ and $6",
+        "half a \ufffd",
+    ],
+)
+def test_a_system_may_be_called_anything(run, tmp_path, name):
+    """What is drawn names it too, as text alone."""
+    result = run(arms=(), systems={name: ["Oh."] * 12, "two": ["I see."] * 12})
+    write_report(result, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert escape(name) in page
+    assert not re.search(r"<(?:script|img|link|iframe)\b", page)
+    for drawn in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(drawn)
+
+
 def test_one_system_alone_is_compared_with_nothing(run, tmp_path):
     result = run(arms=(), systems={"one": ["Oh."] * 12})
-    assert "One system alone" in answer(result.report)
+    assert "Nothing is compared" in answer(result.report)
     write_report(result, tmp_path)
     with pytest.raises(InputError, match="got neither"):
         run(arms=())
