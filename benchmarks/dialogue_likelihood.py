@@ -62,9 +62,10 @@ COMPARED = (
     ("words", "none"),
     ("right note", "none"),
     ("right both", "none"),
-    ("right both", "right"),
+    ("right", "right note"),
     ("words note", "none"),
     ("words both", "none"),
+    ("words", "words note"),
 )
 BATCH = 16
 DRAWS = 2000
