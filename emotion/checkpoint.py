@@ -2,7 +2,8 @@
 
 config.json holds the architecture's name, its configuration, the order of the labels, the sha256
 of model.safetensors and the facts of its training (recipe, corpora, speakers held out, seed,
-temperatures). On disk matrices are float16 and everything with one axis or none is float32.
+temperatures). On disk matrices are float16, or int8 with a scale a row; everything with one axis or
+none is float32.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from emotion.errors import CheckpointError
 from emotion.labels import EMOTIONS
+from emotion.quantisation import packed, unpacked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,7 +79,12 @@ def bundled(name: str) -> Path:
 
 
 def save(
-    folder: str | Path, model: nn.Module, config: object, *, training: Mapping[str, Any]
+    folder: str | Path,
+    model: nn.Module,
+    config: object,
+    *,
+    training: Mapping[str, Any],
+    bits: Literal[8, 16] = 16,
 ) -> None:
     """Write a model's checkpoint; a reader never sees half of one.
 
@@ -86,8 +93,10 @@ def save(
         model: One of the networks of `emotion.models`.
         config: Its frozen configuration.
         training: Facts of its training, plain JSON.
+        bits: Of a stored weight of a matrix.
     """
-    arrays = {k: _halved(v.detach().cpu().numpy()) for k, v in model.state_dict().items()}
+    whole = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}
+    arrays = packed(whole) if bits == 8 else {k: _halved(v) for k, v in whole.items()}
     write(folder, Stored(type(model).__name__, asdict(cast(Any, config)), dict(training), arrays))
 
 
@@ -148,7 +157,7 @@ def write(folder: str | Path, stored: Stored) -> None:
 
 
 def read(folder: str | Path) -> Stored:
-    """Read a checkpoint's arrays and facts, checking labels and checksum.
+    """Read a checkpoint's arrays and facts, checking labels and checksum; int8 becomes float32.
 
     Raises:
         CheckpointError: If a file is missing or damaged, or the label order differs.
@@ -170,7 +179,7 @@ def read(folder: str | Path) -> Stored:
         arrays = from_bytes(weights)
     except SafetensorError as error:
         raise CheckpointError(f"Unreadable weights in {folder}: {error}") from error
-    return Stored(config["architecture"], config["config"], config["training"], arrays)
+    return Stored(config["architecture"], config["config"], config["training"], unpacked(arrays))
 
 
 def _config(folder: Path) -> dict[str, Any]:

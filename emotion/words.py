@@ -24,6 +24,7 @@ from emotion import checkpoint
 from emotion.calibration import calibrated_probabilities
 from emotion.errors import CheckpointError
 from emotion.labels import EMOTIONS
+from emotion.quantisation import eight_bits, packed
 
 if TYPE_CHECKING:
     from emotion.models.word_gru import WordGRU
@@ -173,18 +174,13 @@ class WordReader:
     def arrays(self) -> Arrays:
         """Everything to store: matrices as int8 with a scale a row, the words as UTF-8 lines."""
         lines = "\n".join(self.vocabulary.words).encode()
-        stored: Arrays = {"vocabulary": np.frombuffer(lines, np.uint8)}
-        for name, weight in self.network.state_dict().items():
-            array = weight.cpu().numpy()
-            if array.ndim == 2:
-                stored[name], stored[f"{name}.scale"] = _eight_bits(array, axis=1)
-            else:
-                stored[name] = array.astype(np.float32)
+        weights = {k: v.float().cpu().numpy() for k, v in self.network.state_dict().items()}
+        stored = packed(weights) | {"vocabulary": np.frombuffer(lines, np.uint8)}
         return {_READER + name: array for name, array in stored.items()}
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], config: WordsConfig) -> Self:
-        """Rebuild from what `arrays` gave.
+        """Rebuild from what `arrays` gave, as a checkpoint reads it.
 
         Raises:
             KeyError, RuntimeError, ValueError: If they are not of such a network.
@@ -195,13 +191,8 @@ class WordReader:
 
         own = {k.removeprefix(_READER): v for k, v in arrays.items() if k.startswith(_READER)}
         vocabulary = Vocabulary(own.pop("vocabulary").tobytes().decode().split("\n"))
-        weights = {
-            name: torch.from_numpy(array * own.get(f"{name}.scale", np.float32(1)))
-            for name, array in own.items()
-            if not name.endswith(".scale")
-        }
         network = WordGRU(WordGRUConfig(vocabulary.rows, config.width, config.hidden))
-        network.load_state_dict(weights)
+        network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in own.items()})
         return cls(vocabulary, network.eval())
 
 
@@ -255,7 +246,7 @@ class WordsModel:
 
     def save(self, folder: str | Path, training: dict[str, Any]) -> None:
         """Write a checkpoint: weights as int8 with one scale an emotion, idf as float16."""
-        weights, scale = _eight_bits(self.weights, axis=0)
+        weights, scale = eight_bits(self.weights, axis=0)
         arrays = {
             "weights": weights,
             "scale": scale[0],
@@ -303,9 +294,3 @@ def _reader(
         return WordReader.of(stored.arrays, config)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"Unusable network of words in {folder}: {error}") from error
-
-
-def _eight_bits(array: Floats, axis: int) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Whole numbers within ±127, and the scale they are to be multiplied by along `axis`."""
-    scale = np.maximum(np.abs(array).max(axis=axis, keepdims=True), 1e-12) / 127
-    return np.round(array / scale).astype(np.int8), scale.astype(np.float32)

@@ -2,7 +2,7 @@
 
 VGG-Face (Parkhi, Vedaldi & Zisserman, "Deep Face Recognition", BMVC 2015), ResNet-50 (He et al.,
 CVPR 2016), Inception-ResNet-v1 as facenet-pytorch builds it (Szegedy et al. 2016,
-arXiv:1602.07261), Inception V3 (Szegedy et al., CVPR 2016) and the compact CNN of this package. All
+arXiv:1602.07261), Inception V3 (Szegedy et al., CVPR 2016) and the two CNNs of this package. All
 take plain pictures; size and level are brought to what each network's published weights know:
 
     kind                  side   level of a pixel x in [0, 255]
@@ -10,14 +10,14 @@ take plain pictures; size and level are brought to what each network's published
     resnet50              224    RGB / 255, minus ImageNet's mean, by ImageNet's deviation
     inception-resnet-v1   160    (RGB - 127.5) / 128
     inception-v3          299    (RGB - 127.5) / 127.5
-    compact                48    luma, each picture standardised by itself
+    compact, wide          48    luma, each picture standardised by itself
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from emotion.errors import InputError
 from emotion.labels import EMOTIONS
-from emotion.models.face_cnn import FaceCNN, FaceCNNConfig, standardise
+from emotion.models.face_cnn import COMPACT, CROP_SIDE, WIDE, FaceCNN, FaceCNNConfig, standardise
 
-__all__ = ["FaceEncoder", "FaceEncoderConfig", "FaceKind", "VGGLayer"]
+__all__ = ["FaceEncoder", "FaceEncoderConfig", "FaceKind", "VGGLayer", "own_config"]
 
-FaceKind = Literal["vgg-face", "resnet50", "inception-resnet-v1", "inception-v3", "compact"]
+FaceKind = Literal["vgg-face", "resnet50", "inception-resnet-v1", "inception-v3", "compact", "wide"]
 VGGLayer = Literal["pool5", "fc6", "fc7"]
 
 
@@ -58,8 +58,10 @@ _KINDS: dict[str, _Kind] = {
     "resnet50": _Kind(224, 32, 2048, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "inception-resnet-v1": _Kind(160, 75, 512, deviation=(128.0, 128.0, 128.0)),
     "inception-v3": _Kind(299, 75, 2048),
-    "compact": _Kind(48, 8, 256),
+    "compact": _Kind(48, 8, COMPACT.features),
+    "wide": _Kind(48, 8, WIDE.features),
 }
+_OWN: dict[FaceKind, FaceCNNConfig] = {"compact": COMPACT, "wide": WIDE}
 _SHRINKS = (1, 2, 4, 8, 16)
 _VGG_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 _VGG_HIDDEN = 4096
@@ -110,6 +112,19 @@ class FaceEncoderConfig:
         return (_VGG_BLOCKS[-1][0] if of_pooling else _KINDS[self.kind].features) // self.shrink
 
 
+def own_config(config: FaceCNNConfig) -> FaceEncoderConfig:
+    """Give the configuration under which `FaceEncoder` holds the weights of a `FaceCNN`.
+
+    Raises:
+        InputError: If the network has another shape than those of this package.
+    """
+    shape = replace(config, dropout=COMPACT.dropout, mirrored=COMPACT.mirrored)
+    kind = next((kind for kind, own in _OWN.items() if own == shape), None)
+    if kind is None:
+        raise InputError(f"Expected a face network of {' or '.join(_OWN)} shape, got {config}.")
+    return FaceEncoderConfig(kind, CROP_SIDE, dropout=config.dropout)
+
+
 class FaceEncoder(nn.Module):
     """Face crops in, one vector a face; a linear layer turns it into logits."""
 
@@ -154,7 +169,7 @@ class FaceEncoder(nn.Module):
         size = (self.config.pixels, self.config.pixels)
         if crops.shape[2:] != size:
             crops = nn.functional.interpolate(crops, size, mode="bilinear", antialias=True)
-        if self.config.kind == "compact":
+        if self.config.kind in _OWN:
             luma = crops.new_tensor(_LUMA)[:, None, None]
             return standardise(
                 (crops * luma).sum(dim=1, keepdim=True) if crops.shape[1] == 3 else crops
@@ -165,8 +180,8 @@ class FaceEncoder(nn.Module):
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as `face_cnn.grey`
 
 
-def _compact(config: FaceEncoderConfig) -> nn.Module:
-    whole = FaceCNNConfig()
+def _own(config: FaceEncoderConfig) -> nn.Module:
+    whole = _OWN[config.kind]
     widths = tuple(width // config.shrink for width in whole.widths)
     backbone: nn.Module = FaceCNN(
         FaceCNNConfig(whole.stem // config.shrink, widths, whole.blocks, config.dropout)
@@ -235,7 +250,8 @@ _MAKERS: dict[str, Callable[[FaceEncoderConfig], nn.Module]] = {
     "resnet50": _resnet50,
     "inception-resnet-v1": _inception_resnet_v1,
     "inception-v3": _inception_v3,
-    "compact": _compact,
+    "compact": _own,
+    "wide": _own,
 }
 
 

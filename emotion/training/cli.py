@@ -122,6 +122,12 @@ RECIPES: dict[str, RecipeEntry] = {
         "emotion.training.face:train_face",
         _FACE,
     ),
+    "face-wide": RecipeEntry(
+        "face: a wider one from scratch under --teachers",
+        "emotion.training.recipes:face_wide",
+        "emotion.training.face:train_face",
+        _FACE,
+    ),
     "face-vgg": _backbone("VGG-Face (VGG-16)"),
     "face-resnet50": _backbone("ResNet-50"),
     "face-inception-resnet-v1": _backbone("InceptionResnetV1"),

@@ -211,7 +211,8 @@ class FaceTask:
             "epochs": epoch + 1,
             "temperature": temperatures,
         }
-        checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
+        config, bits = self.recipe.config, self.recipe.bits
+        checkpoint.save(self.out, averaged, config, training=facts, bits=bits)
         return {"held-out accuracy": accuracy}
 
 

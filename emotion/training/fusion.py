@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from emotion.models.face_cnn import CROP_SIDE, standardise
 from emotion.models.fusion import FusionOutput, GatedFBP
 from emotion.training.augmentation import FaceAugmentation, augment_faces
 from emotion.training.face import split_faces
-from emotion.training.loop import Figures, device_of, fit, initialised, step_generator
+from emotion.training.loop import device_of, fit, initialised, is_finished, step_generator
 from emotion.training.losses import cross_entropy, smoothed
 from emotion.training.recipes import FusionRecipe
 from emotion.training.spoiling import blurred, coloured_noise, noise_pictures, noisy
@@ -36,6 +37,7 @@ __all__ = [
     "VoicePool",
     "alone",
     "as_people_see",
+    "cross_calibrated",
     "encode_photographs",
     "encode_voices",
     "face_features",
@@ -46,8 +48,10 @@ __all__ = [
 
 NEUTRAL = EMOTIONS.index("neutral")
 
-CALIBRATION_CLIPS = 5
-"""Clips a voice on which the temperatures are fitted."""
+CALIBRATION_CLIPS = 2
+"""Clips a voice, of each part of the faces, on which the temperatures are fitted."""
+
+_FOLDS = "folds"
 
 BLURS = (3.0, 4.5, 6.0)
 """Deviations in pixels of the Gaussians that blur a face of 48 x 48 pixels."""
@@ -163,21 +167,24 @@ def train_fusion(
     heard = load_voices(root, facts["corpora"], cache)
     unheard = heard.of(facts["held_out_speakers"])
     known = {} if temperature_from is None else checkpoint.read(temperature_from).training
-    if len(unheard):
-        pool = _as_they_are(encoder, unheard)
+    pool = _as_they_are(encoder, unheard) if len(unheard) else None
+    if pool is not None:
         known = {"voice_accuracy": _uar(pool, encoder.classify)}
     voices = encode_voices(encoder, heard.of(facts["speakers"]), recipe)
     recipe = _fitted(recipe, photographs, voices, known)
     task = FusionTask(recipe, photographs, voices, encoder.classify, out)
-    task.unheard = (pool, unheard.speakers) if len(unheard) else None
-    task.temperature = known.get("temperature")
     task.facts |= {
         "encoders": {"face": checkpoint.digest(face), "voice": checkpoint.digest(voice)},
         "corpora": ["fer2013 Training (held-out part)", *facts["corpora"]],
         "speakers": facts["speakers"],
         "held_out_speakers": facts["held_out_speakers"],
     }
+    if "temperature" in known:
+        task.facts["temperature"] = known["temperature"]
+    else:
+        task.facts |= cross_calibrated(task, pool, unheard.speakers, resume=resume)
     fit(task, recipe.schedule, out, resume=resume)
+    shutil.rmtree(out / _FOLDS, ignore_errors=True)
     model: GatedFBP = checkpoint.load(out)
     return model
 
@@ -237,12 +244,9 @@ class FusionTask:
         voice_head: nn.Module,
         out: Path,
     ) -> None:
-        self.recipe, self.out = recipe, out
-        self.temperature: dict[str, float] | None = None
-        self.unheard: tuple[VoicePool, tuple[str, ...]] | None = None
+        self.recipe, self.photographs, self.out = recipe, photographs, out
+        self.voice_head = voice_head
         generator = step_generator(recipe.schedule.seed, 3)
-        kept = torch.rand(len(photographs.labels), generator=generator) * 100 < recipe.calibration
-        self.calibration, self.photographs = photographs.take(kept), photographs.take(~kept)
         reach = fit_reach(voices, voice_head, recipe.voice_accuracy, generator)
         self.voices = replace(voices, reach=reach)
         self.facts: dict[str, Any] = {
@@ -280,38 +284,89 @@ class FusionTask:
         aside = self.recipe.attention * seen + self.recipe.trust * trusted
         return cross_entropy(said.logits, targets) + aside
 
-    @torch.inference_mode()
-    def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
-        """Fit the temperatures on clips of the faces kept back and write the checkpoint."""
-        clips, speakers = self._unknown_clips()
-        logits = {name: _said(averaged, alone(clips, name)).logits.cpu() for name in EVIDENCE}
-        accuracy = (logits["both"].argmax(1) == clips.labels).float().mean().item()
-        everybody = np.ones(len(speakers), dtype=bool)
-        facts = self.facts | {"epochs": epoch + 1, "calibration_accuracy": round(accuracy, 4)}
-        facts["temperature"] = self.temperature or _temperatures(logits, clips.labels, everybody)
-        facts["temperature_without"] = {
-            speaker: _temperatures(logits, clips.labels, speakers != speaker)
-            for speaker in sorted(set(speakers.tolist()) - {""})
-        }
+    def epoch_done(self, averaged: nn.Module, epoch: int) -> str:
+        """Write the checkpoint."""
+        facts = self.facts | {"epochs": epoch + 1}
         checkpoint.save(self.out, averaged, self.recipe.config, training=facts)
-        return {"calibration accuracy": accuracy}
+        return "kept"
 
-    def _unknown_clips(self) -> tuple[PairedClips, npt.NDArray[np.str_]]:
-        """Clips of faces kept back and, where there are, of voices the encoder never heard.
 
-        Also who speaks, (clip,); "" of voices that it knows, moved as in training.
-        """
-        recipe = untouched(self.recipe)
-        generator = step_generator(recipe.schedule.seed, 4)
-        if self.unheard is None:
-            labels = torch.arange(2100) % len(EMOTIONS)
-            clips = make_clips(recipe, self.calibration, self.voices, labels, generator)
-            return clips, np.full(len(labels), "")
-        pool, speakers = self.unheard
-        index = torch.arange(len(pool.labels)).repeat(CALIBRATION_CLIPS)
-        labels = pool.labels[index]
-        clips = make_clips(recipe, self.calibration, pool, labels, generator)
-        return replace(clips, voice=pool.features[index]), np.array(speakers)[index.numpy()]
+def cross_calibrated(
+    task: FusionTask, unheard: VoicePool | None, speakers: Sequence[str], *, resume: bool = False
+) -> dict[str, Any]:
+    """Temperatures for a fusion that will be trained on all faces.
+
+    Fusions of the same recipe are trained without one part of the faces after the other, and
+    answer clips of the part they do not know: of a few faces kept out once, three would be disgust.
+
+    Args:
+        task: What will be trained; its folder holds the parts' fusions meanwhile.
+        unheard: Voices that the encoder never heard; None takes its own, moved as in training.
+        speakers: (clip,) who speaks in `unheard`.
+        resume: Keep what a killed call has finished.
+
+    Returns:
+        "temperature" by the evidence, "temperature_without" each speaker, and the part of the
+        clips rightly named from both, as "calibration_accuracy".
+    """
+    recipe, photographs = task.recipe, task.photographs
+    part = _dealt(photographs.labels, recipe.folds, step_generator(recipe.schedule.seed, 4))
+    logits: dict[str, list[Tensor]] = {name: [] for name in EVIDENCE}
+    labels: list[Tensor] = []
+    for number in range(recipe.folds):
+        folder = task.out / _FOLDS / str(number + 1)
+        without = photographs.take(part != number)
+        fold = FusionTask(recipe, without, task.voices, task.voice_head, folder)
+        if not (resume and is_finished(folder)):
+            fit(fold, recipe.schedule, folder, resume=resume)
+        clips = _unknown_clips(recipe, photographs.take(part == number), task.voices, unheard)
+        labels.append(clips.labels)
+        with torch.inference_mode():
+            for name, said in logits.items():
+                said.append(_said(checkpoint.load(folder), alone(clips, name)).logits.cpu())
+    known = {name: torch.cat(said) for name, said in logits.items()}
+    people = np.array(speakers if unheard is not None else [""])
+    return _fit_temperatures(known, torch.cat(labels), people)
+
+
+def _fit_temperatures(
+    logits: Mapping[str, Tensor], labels: Tensor, people: npt.NDArray[np.str_]
+) -> dict[str, Any]:
+    """Facts of logits (clip, emotion) by the evidence; `people` speak in turns, "" is nobody."""
+    accuracy = (logits["both"].argmax(1) == labels).float().mean().item()
+    speakers = np.resize(people, len(labels))
+    everybody = np.ones(len(speakers), dtype=bool)
+    return {
+        "calibration_accuracy": round(accuracy, 4),
+        "temperature": _temperatures(logits, labels, everybody),
+        "temperature_without": {
+            speaker: _temperatures(logits, labels, speakers != speaker)
+            for speaker in sorted(set(speakers.tolist()) - {""})
+        },
+    }
+
+
+def _dealt(labels: Tensor, parts: int, generator: torch.Generator) -> Tensor:
+    """Part (image,) of each image of these labels (image,), each emotion dealt evenly."""
+    order = torch.randperm(len(labels), generator=generator)
+    order = order[labels[order].argsort(stable=True)]
+    part = torch.empty_like(labels)
+    part[order] = torch.arange(len(labels)) % parts
+    return part
+
+
+def _unknown_clips(
+    recipe: FusionRecipe, photographs: Photographs, voices: VoicePool, unheard: VoicePool | None
+) -> PairedClips:
+    """Clips of photographs and, in order and again, of voices the encoder never heard."""
+    recipe = untouched(recipe)
+    generator = step_generator(recipe.schedule.seed, 4)
+    if unheard is None:
+        labels = torch.arange(2100) % len(EMOTIONS)
+        return make_clips(recipe, photographs, voices, labels, generator)
+    index = torch.arange(len(unheard.labels)).repeat(CALIBRATION_CLIPS)
+    clips = make_clips(recipe, photographs, unheard, unheard.labels[index], generator)
+    return replace(clips, voice=unheard.features[index])
 
 
 def make_clips(

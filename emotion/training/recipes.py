@@ -6,12 +6,13 @@ Every figure that shapes a training stands here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from emotion.models import attention_fcn
 from emotion.models.adaptive_voice import AdaptiveVoiceConfig
 from emotion.models.attention_fcn import COMPACT, AttentionFCNConfig
 from emotion.models.face_backbones import FaceEncoderConfig, FaceKind
-from emotion.models.face_cnn import FaceCNNConfig
+from emotion.models.face_cnn import WIDE, FaceCNNConfig
 from emotion.models.fusion import GatedFBPConfig
 from emotion.training.augmentation import FaceAugmentation, VoiceAugmentation
 from emotion.training.loop import Schedule
@@ -28,6 +29,7 @@ __all__ = [
     "VoiceRecipe",
     "WordsRecipe",
     "face_taught",
+    "face_wide",
     "voice_average",
     "voice_original",
     "voice_torchvision",
@@ -60,6 +62,7 @@ class FaceRecipe:
         split_seed: Of which faces are held out: the same for pupils, teachers and repetitions.
         taught: Part of each target that is what the teachers say of the very same picture, where
             there are teachers, in [0, 1].
+        bits: Of a weight in the checkpoint.
         stages: Size and augmentation over time.
     """
 
@@ -74,6 +77,7 @@ class FaceRecipe:
     mixup: float = 0.2
     split_seed: int = 1
     taught: float = 0.7
+    bits: Literal[8, 16] = 16
     stages: tuple[FaceStage, ...] = (
         FaceStage(0.0, 40, FaceAugmentation()),
         FaceStage(
@@ -85,11 +89,22 @@ class FaceRecipe:
 def face_taught() -> FaceRecipe:
     """Train on from `--init` for a while, by what `--teachers` say as well."""
     schedule = Schedule(epochs=16, batch=128, learning_rate=0.04, optimiser="sgd", average=0.998)
-    stages = tuple(
+    return FaceRecipe(schedule=schedule, stages=_in_bad_light(FaceRecipe().stages))
+
+
+def face_wide() -> FaceRecipe:
+    """Train the bundled network from scratch, by what `--teachers` say as well."""
+    config = replace(WIDE, mirrored=True)
+    schedule = Schedule(epochs=64, batch=128, learning_rate=0.1, optimiser="sgd", average=0.998)
+    stages = _in_bad_light(FaceRecipe().stages)
+    return FaceRecipe(config=config, schedule=schedule, stages=stages, taught=0.5, bits=8)
+
+
+def _in_bad_light(stages: tuple[FaceStage, ...]) -> tuple[FaceStage, ...]:
+    return tuple(
         replace(stage, augmentation=replace(stage.augmentation, lit=0.2, noisy=0.2))
-        for stage in FaceRecipe().stages
+        for stage in stages
     )
-    return FaceRecipe(schedule=schedule, stages=stages)
 
 
 @dataclass(frozen=True)
@@ -342,7 +357,7 @@ class FusionRecipe:
         trust: Weight of the cross-entropy of the gates, which should open for what is as it was
             recorded and close for what says nothing.
         voice_accuracy: See above, in (0, 1); where the checkpoint of the voice does not tell it.
-        calibration: Faces of each hundred kept out of training to fit the temperature.
+        folds: Parts into which the faces are dealt to fit the temperatures.
         smoothing: Label smoothing.
     """
 
@@ -367,7 +382,7 @@ class FusionRecipe:
     attention: float = 0.3
     trust: float = 0.3
     voice_accuracy: float = 0.6
-    calibration: int = 20
+    folds: int = 4
     smoothing: float = 0.05
 
     def __post_init__(self) -> None:

@@ -27,14 +27,14 @@ from emotion.calibration import calibrated_probabilities, fit_temperature
 from emotion.corpora.archive import Archive
 from emotion.corpora.clip import check_speakers
 from emotion.corpora.registry import CORPORA
-from emotion.errors import CheckpointError, CorpusError, InputError
+from emotion.errors import CheckpointError, CorpusError
 from emotion.face.extra import import_dlib
 from emotion.face.tracker import FaceFinder
 from emotion.labels import EMOTIONS
 from emotion.metrics import confusion_matrix, unweighted_average_recall
 from emotion.models.deep_fusion import AMFBP, AMFBPConfig, AudioVisualFBP, AudioVisualFBPConfig
-from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
-from emotion.models.face_cnn import CROP_SIDE, FaceCNNConfig
+from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig, own_config
+from emotion.models.face_cnn import FaceCNNConfig
 from emotion.models.frames import (
     FrameAverage,
     FrameAverageConfig,
@@ -446,10 +446,7 @@ def _face_config(face: nn.Module) -> FaceEncoderConfig:
     """Give the configuration under which `FaceEncoder` holds a face network's weights."""
     if isinstance(face, FaceEncoder):
         return face.config
-    config = cast(FaceCNNConfig, face.config)
-    if config != replace(FaceCNNConfig(), dropout=config.dropout):
-        raise InputError(f"Expected the compact face network as it is bundled, got {config}.")
-    return FaceEncoderConfig("compact", CROP_SIDE, dropout=config.dropout)
+    return own_config(cast(FaceCNNConfig, face.config))
 
 
 def _train_pooled(job: _Job) -> None:

@@ -40,6 +40,20 @@ def test_matrices_are_half_on_disk_and_whole_in_memory(folder):
     assert not model.training
 
 
+def test_eight_bits_keep_every_weight_within_half_a_step(tmp_path):
+    model = AttentionFBP(CONFIG)
+    checkpoint.save(tmp_path, model, CONFIG, training={}, bits=8)
+    stored = load_file(tmp_path / "model.safetensors")
+    matrices = {k for k, v in model.state_dict().items() if v.ndim > 1}
+    assert {k for k, v in stored.items() if v.dtype == np.int8} == matrices
+    again = checkpoint.load(tmp_path).state_dict()
+    for name, weight in model.state_dict().items():
+        off = (again[name] - weight).abs()
+        step = weight.abs().flatten(1).amax(1) / 127 if name in matrices else weight.new_zeros(())
+        assert (off.flatten(1).amax(1) if name in matrices else off).le(step * 0.501).all(), name
+    assert checkpoint.read(tmp_path).arrays.keys() == model.state_dict().keys()
+
+
 def test_no_partial_file_is_left(folder):
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
 

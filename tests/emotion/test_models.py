@@ -28,8 +28,8 @@ from emotion.models.deep_fusion import (
     AudioVisualFBP,
     AudioVisualFBPConfig,
 )
-from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
-from emotion.models.face_cnn import FaceCNNConfig, prepare_crops
+from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig, own_config
+from emotion.models.face_cnn import WIDE, FaceCNNConfig, prepare_crops
 from emotion.models.fusion import AttentionFBP, AttentionFBPConfig
 from emotion.models.multi_level_fbp import MultiLevelFBP, MultiLevelFBPConfig
 
@@ -479,6 +479,12 @@ def test_pictures_are_brought_to_what_each_network_knows():
         torch.testing.assert_close(encoder._standard(pictures.float()), standard)
 
 
+def test_a_face_network_of_no_known_shape_is_no_encoder():
+    assert own_config(replace(WIDE, mirrored=True, dropout=0.1)).kind == "wide"
+    with pytest.raises(InputError, match="of compact or wide shape, got"):
+        own_config(replace(WIDE, blocks=(1, 1, 1)))
+
+
 def test_the_compact_encoder_sees_what_the_face_model_sees():
     images = [np.random.default_rng(1).integers(0, 256, (60, 50, 3)).astype(np.uint8)]
     encoder = FaceEncoder(FaceEncoderConfig(kind="compact", shrink=16))
@@ -488,7 +494,7 @@ def test_the_compact_encoder_sees_what_the_face_model_sees():
     )
 
 
-@pytest.mark.parametrize("kind", ["vgg-face", "resnet50", "compact"])
+@pytest.mark.parametrize("kind", ["vgg-face", "resnet50", "compact", "wide"])
 def test_grey_is_colour_with_equal_channels(kind):
     encoder = FaceEncoder(FaceEncoderConfig(kind=kind, side=32, shrink=16)).eval()
     grey = 255 * torch.rand(2, 1, 40, 37)
@@ -514,18 +520,17 @@ def test_vgg_face_gives_the_layer_asked_for_and_builds_no_later_one(layer, featu
         ("resnet50", 2048, 23.5),
         ("inception-resnet-v1", 512, 23.5),
         ("inception-v3", 2048, 21.8),
-        ("compact", 256, None),
+        ("compact", 256, 2.7),
+        ("wide", 320, 4.9),
     ],
 )
 def test_whole_networks_have_the_published_sizes(kind, features, millions):
     config = FaceEncoderConfig(kind=kind)
     assert config.features == features
-    if millions is not None:
-        with torch.device("meta"):
-            backbone = FaceEncoder(config).backbone
-        assert sum(p.numel() for p in backbone.parameters()) / 1e6 == pytest.approx(
-            millions, abs=0.06
-        )
+    with torch.device("meta"):
+        backbone = FaceEncoder(config).backbone
+    found = sum(p.numel() for p in backbone.parameters()) / 1e6
+    assert found == pytest.approx(millions, abs=0.06)
 
 
 @pytest.mark.parametrize(

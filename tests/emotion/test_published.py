@@ -12,7 +12,7 @@ from emotion import CheckpointError, checkpoint
 from emotion.models import published
 from emotion.models.attention_fcn import TORCHVISION, AttentionFCN
 from emotion.models.cli import KINDS as OFFERED
-from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig
+from emotion.models.face_backbones import FaceEncoder, FaceEncoderConfig, own_config
 from emotion.models.published import KINDS, convert, load_weights, with_layer
 from emotion.models.soundnet import SoundNet, SoundNetConfig
 from ui.cli import main
@@ -228,10 +228,10 @@ def test_weights_of_another_shape_are_not_copied(alexnet, tmp_path):
         load_weights(AttentionFCN(ALEXNET_SMALL), tmp_path / "out", only="x")
 
 
-def test_the_bundled_face_model_starts_a_compact_encoder():
-    encoder = FaceEncoder(FaceEncoderConfig(kind="compact")).eval()
-    load_weights(encoder, checkpoint.bundled("face"))
+def test_the_bundled_face_model_starts_an_encoder_of_its_kind():
     face = checkpoint.load(checkpoint.bundled("face")).train()  # without its mirrored view
+    encoder = FaceEncoder(own_config(face.config)).eval()
+    load_weights(encoder, checkpoint.bundled("face"))
     for layer in face.modules():
         layer.train(layer is face)
     grey = torch.randint(0, 256, (2, 1, 48, 48), generator=torch.Generator().manual_seed(1)).float()

@@ -1,6 +1,7 @@
 """The loop, the recipes' data, augmentation and losses."""
 
 import math
+import shutil
 import sys
 from dataclasses import dataclass, replace
 
@@ -35,7 +36,14 @@ from emotion.training.face import (
     split_faces,
     train_face_backbone,
 )
-from emotion.training.fusion import FusionTask, Photographs, VoicePool, fit_reach, make_clips
+from emotion.training.fusion import (
+    FusionTask,
+    Photographs,
+    VoicePool,
+    cross_calibrated,
+    fit_reach,
+    make_clips,
+)
 from emotion.training.loop import (
     Schedule,
     device_of,
@@ -622,13 +630,12 @@ def fused(tmp_path_factory):
     )
     photographs = Photographs(features[None], blurred, labels, nobody)
     task = FusionTask(recipe, photographs, voices, nn.Identity(), folder)
-    unheard = VoicePool(features[:28, :8] + 0.0, labels[:28])
-    task.unheard = unheard, tuple("ab"[i % 2] for i in range(28))
-    return fit(task, recipe.schedule, folder), folder, photographs, voices
+    return fit(task, recipe.schedule, folder), folder, task
 
 
 def test_the_fusion_learns_which_frames_to_look_at(fused):
-    model, folder, photographs, _ = fused
+    model, folder, task = fused
+    photographs = task.photographs
     assert "label-paired" in checkpoint.read(folder).training["pairing"]
     happy, neutral = photographs.views[0, 3], photographs.views[0, 4]
     output = model(torch.stack([happy, neutral, photographs.blurred[0]])[None])
@@ -637,7 +644,8 @@ def test_the_fusion_learns_which_frames_to_look_at(fused):
 
 
 def test_what_says_nothing_changes_nothing(fused):
-    model, _, photographs, voices = fused
+    model, _, task = fused
+    photographs, voices = task.photographs, task.voices
     happy, heard = photographs.views[:, 3:4], voices.features[3:4]
     silence, nobody = voices.spoilt[:1], photographs.spoilt[None, :3]
     said = model(happy, None, silence)
@@ -649,10 +657,39 @@ def test_what_says_nothing_changes_nothing(fused):
 
 
 def test_temperatures_are_of_people_and_of_what_there_is_to_go_by(fused):
-    _, folder, _, _ = fused
-    facts = checkpoint.read(folder).training
+    _, _, task = fused
+    unheard = VoicePool(task.voices.features[:28], task.voices.labels[:28])
+    facts = cross_calibrated(task, unheard, ["a", "b"] * 14)
     assert set(facts["temperature"]) == {"face", "voice", "both"}
     assert set(facts["temperature_without"]) == {"a", "b"}
+    assert facts["calibration_accuracy"] > 0.9
+
+
+def test_faces_known_by_heart_do_not_make_the_temperature(fused, tmp_path):
+    """Of faces that say nothing, exact probabilities are one in seven, however well learnt."""
+    _, _, known = fused
+    drawn = torch.randn(known.photographs.views.shape, generator=step_generator(2))
+    photographs = replace(known.photographs, views=drawn)
+    recipe = replace(known.recipe, folds=2)
+    task = FusionTask(recipe, photographs, known.voices, nn.Identity(), tmp_path)
+    temperature = cross_calibrated(task, None, [])["temperature"]
+    assert temperature["face"] > 2 * temperature["voice"]
+
+
+def test_a_killed_calibration_goes_on_where_it_stopped(fused, tmp_path, monkeypatch):
+    _, _, known = fused
+    task = FusionTask(known.recipe, known.photographs, known.voices, nn.Identity(), tmp_path)
+    whole = cross_calibrated(task, None, [])
+    shutil.rmtree(tmp_path / "folds" / "4")
+    trained = []
+
+    def counted(fold, schedule, folder, *, resume):
+        trained.append(folder.name)
+        return fit(fold, schedule, folder, resume=resume)
+
+    monkeypatch.setattr("emotion.training.fusion.fit", counted)
+    assert cross_calibrated(task, None, [], resume=True) == whole
+    assert trained == ["4"]
 
 
 def test_a_speaker_nobody_knows_is_refused():
