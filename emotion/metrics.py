@@ -14,7 +14,7 @@ from emotion.labels import EMOTIONS
 
 __all__ = [
     "accuracy_of_surest",
-    "calibration_error_by_chance",
+    "calibration_errors_by_chance",
     "concordance",
     "confusion_matrix",
     "expected_calibration_error",
@@ -150,15 +150,16 @@ def expected_calibration_error(
     return float(np.abs(gaps).sum() / len(wanted))
 
 
-def calibration_error_by_chance(
-    probabilities: npt.ArrayLike, generator: np.random.Generator, draws: int = 100
-) -> float:
-    """ECE to be expected of probabilities that are exactly right, for want of samples.
+def calibration_errors_by_chance(
+    probabilities: npt.ArrayLike, generator: np.random.Generator, draws: int = 200
+) -> npt.NDArray[np.float64]:
+    """ECE (draw,) of probabilities that are exactly right, for want of samples.
 
     With few samples the accuracy of a bin strays from its confidence by chance alone, so ECE is
-    never 0: the mean of it over labels drawn from the probabilities themselves (Vaicenavicius et
-    al., "Evaluating model calibration in classification", AISTATS 2019, section 5, consistency
-    resampling).
+    never 0: it is taken over labels drawn from the probabilities themselves (Vaicenavicius et al.,
+    "Evaluating model calibration in classification", AISTATS 2019, section 5, consistency
+    resampling). Their mean is what to expect; the part of them above a measured ECE is the p-value
+    of the probabilities being exact, where samples are independent.
 
     Args:
         probabilities: (sample, class), rows summing to 1.
@@ -169,7 +170,7 @@ def calibration_error_by_chance(
     edges = said.cumsum(axis=1)
     chances = generator.random((draws, len(said), 1)) * edges[:, -1:]
     drawn = (chances > edges).sum(axis=2)
-    return float(np.mean([expected_calibration_error(labels, said) for labels in drawn]))
+    return np.array([expected_calibration_error(labels, said) for labels in drawn])
 
 
 def accuracy_of_surest(

@@ -24,7 +24,7 @@ from emotion.errors import CorpusError, InputError
 from emotion.labels import EMOTIONS, Emotion
 from emotion.metrics import (
     accuracy_of_surest,
-    calibration_error_by_chance,
+    calibration_errors_by_chance,
     confusion_matrix,
     expected_calibration_error,
     macro_f1,
@@ -155,10 +155,10 @@ def scorable() -> tuple[str, ...]:
 def report(predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS) -> dict[str, Any]:
     """Figures of some predictions as plain JSON.
 
-    WA, UAR and macro-F1 with 95 % bootstrap intervals; the calibration error over 15 bins, and what
-    it would be of exact probabilities for want of samples; WA on the half that is surest; the part
-    of the samples that is not 'unclear', and WA on these, also by other thresholds; recall of each
-    emotion; and the confusion (rows true, columns said).
+    WA, UAR and macro-F1 with 95 % bootstrap intervals; the calibration error over 15 bins, what it
+    would be of exact probabilities for want of samples, and how often theirs would be as large; WA
+    on the half that is surest; the part of the samples that is not 'unclear', and WA on these, also
+    by other thresholds; recall of each emotion; and the confusion (rows true, columns said).
 
     Args:
         predictions: What was true and said.
@@ -180,9 +180,10 @@ def report(predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS) -> 
     ):
         low, high = bootstrap_interval(truth, said, groups, metric, len(kept))
         figures[name] = {"value": _rounded(metric(confusion)), "low": low, "high": high}
-    figures["ece"] = _rounded(expected_calibration_error(truth, probabilities))
-    chance = calibration_error_by_chance(probabilities, np.random.default_rng(SEED))
-    figures["ece_by_chance"] = _rounded(chance)
+    error = expected_calibration_error(truth, probabilities)
+    by_chance = calibration_errors_by_chance(probabilities, np.random.default_rng(SEED))
+    figures["ece"], figures["ece_by_chance"] = _rounded(error), _rounded(by_chance.mean())
+    figures["ece_p"] = _rounded(float((by_chance >= error).mean()))
     figures["wa_of_surest_half"] = _rounded(accuracy_of_surest(truth, probabilities))
     figures |= _when_clear(truth, probabilities)
     figures["by_threshold"] = {
@@ -510,7 +511,7 @@ def _score_baseline(request: _Request, facts: dict[str, Any], voices: Voices) ->
 
 
 _SURENESS = (
-    *("ece", "ece_by_chance", "wa_of_surest_half"),
+    *("ece", "ece_by_chance", "ece_p", "wa_of_surest_half"),
     *("clear", "wa_when_clear", "by_threshold"),
 )
 """Figures that mean nothing where labels are said, not probabilities."""

@@ -199,7 +199,8 @@ class FaceTask:
 
     def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
         """Fit the temperatures on the held-out faces and write the checkpoint."""
-        logits = face_logits(averaged, self.held_out)
+        with mixed_precision(averaged):
+            logits = face_logits(averaged, self.held_out)
         labels = np.eye(len(EMOTIONS))[self.held_out.labels]
         temperatures = {
             "fer2013": fit_temperature(logits["fer2013"], labels),

@@ -5,7 +5,7 @@ from sklearn import metrics as reference
 from emotion import InputError
 from emotion.metrics import (
     accuracy_of_surest,
-    calibration_error_by_chance,
+    calibration_errors_by_chance,
     concordance,
     confusion_matrix,
     expected_calibration_error,
@@ -113,11 +113,11 @@ def test_exact_probabilities_have_the_error_of_chance_and_it_falls_with_samples(
     generator = np.random.default_rng(1)
     probabilities = generator.dirichlet(np.full(7, 0.5), size=2000)
     truth = np.array([generator.choice(7, p=row) for row in probabilities])
-    many = calibration_error_by_chance(probabilities, generator)
-    few = calibration_error_by_chance(probabilities[:100], generator)
+    many = calibration_errors_by_chance(probabilities, generator).mean()
+    few = calibration_errors_by_chance(probabilities[:100], generator).mean()
     assert expected_calibration_error(truth, probabilities) == pytest.approx(many, abs=0.01)
     assert few > 3 * many
-    assert calibration_error_by_chance(np.eye(7), generator) == 0
+    assert calibration_errors_by_chance(np.eye(7), generator, draws=3).tolist() == [0, 0, 0]
 
 
 def test_the_surest_half_is_the_half_with_most_confidence():
