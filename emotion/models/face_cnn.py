@@ -1,4 +1,4 @@
-"""A compact residual CNN for one face crop, with a head for each way of labelling faces.
+"""A residual CNN for one face crop, with a head for each way of labelling faces.
 
 He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), with the average-pooled
 shortcuts of He et al., "Bag of Tricks" (CVPR 2019), fig. 2c. FER2013's labels and FER+'s votes

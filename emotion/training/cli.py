@@ -111,7 +111,7 @@ def _video(help_: str, *, tunable: bool = True) -> RecipeEntry:
 
 RECIPES: dict[str, RecipeEntry] = {
     "face": RecipeEntry(
-        "face: the bundled compact CNN on FER2013 and FER+",
+        "face: a compact CNN on FER2013 and FER+, the teacher",
         "emotion.training.recipes:FaceRecipe",
         "emotion.training.face:train_face",
         _FACE,
@@ -123,7 +123,7 @@ RECIPES: dict[str, RecipeEntry] = {
         _FACE,
     ),
     "face-wide": RecipeEntry(
-        "face: a wider one from scratch under --teachers",
+        "face: the bundled one, larger, from scratch under --teachers",
         "emotion.training.recipes:face_wide",
         "emotion.training.face:train_face",
         _FACE,
