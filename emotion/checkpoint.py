@@ -176,10 +176,10 @@ def read(folder: str | Path) -> Stored:
             f"Expected {folder / WEIGHTS_FILE} with sha256 {config['sha256']}, got {digest}."
         )
     try:
-        arrays = from_bytes(weights)
-    except SafetensorError as error:
+        arrays = unpacked(from_bytes(weights))
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"Unreadable weights in {folder}: {error}") from error
-    return Stored(config["architecture"], config["config"], config["training"], unpacked(arrays))
+    return Stored(config["architecture"], config["config"], config["training"], arrays)
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -54,6 +54,13 @@ def test_eight_bits_keep_every_weight_within_half_a_step(tmp_path):
     assert checkpoint.read(tmp_path).arrays.keys() == model.state_dict().keys()
 
 
+def test_a_scale_that_does_not_fit_is_refused(tmp_path):
+    arrays = {"weight": np.ones((2, 3), np.int8), "weight.scale": np.ones((4, 1), np.float32)}
+    checkpoint.write(tmp_path, checkpoint.Stored("AttentionFBP", {}, {}, arrays))
+    with pytest.raises(CheckpointError, match="Unreadable weights"):
+        checkpoint.read(tmp_path)
+
+
 def test_no_partial_file_is_left(folder):
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
 
