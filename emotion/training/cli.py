@@ -123,8 +123,14 @@ RECIPES: dict[str, RecipeEntry] = {
         _FACE,
     ),
     "face-wide": RecipeEntry(
-        "face: the bundled one, larger, from scratch under --teachers",
+        "face: a larger one, from scratch under --teachers",
         "emotion.training.recipes:face_wide",
+        "emotion.training.face:train_face",
+        _FACE,
+    ),
+    "face-restarted": RecipeEntry(
+        "face: the bundled one, the larger gone on from --init by the labels alone",
+        "emotion.training.recipes:face_restarted",
         "emotion.training.face:train_face",
         _FACE,
     ),

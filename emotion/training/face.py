@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -11,17 +12,25 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from emotion import checkpoint
 from emotion.calibration import fit_temperature, majority
 from emotion.corpora.fer2013 import Faces, load_faces
-from emotion.errors import CheckpointError, CorpusError
+from emotion.errors import CheckpointError, CorpusError, InputError
 from emotion.labels import EMOTIONS
 from emotion.models.face_backbones import FaceEncoder
 from emotion.models.face_cnn import FaceCNN, FaceLabels, standardise
 from emotion.models.published import load_weights
 from emotion.training.augmentation import augment_faces, augment_levels, mixup
-from emotion.training.loop import Figures, device_of, fit, initialised, mixed_precision
+from emotion.training.loop import (
+    Figures,
+    device_of,
+    fit,
+    initialised,
+    mixed_precision,
+    step_generator,
+)
 from emotion.training.losses import cross_entropy, smoothed
 from emotion.training.recipes import FaceBackboneRecipe, FaceRecipe
 
@@ -61,13 +70,11 @@ def train_face(
 
     Raises:
         CheckpointError: If `init` has not the weights of this network, or a teacher is none.
+        InputError: If the recipe ends between `init` and what is learnt, and there is no `init`.
     """
     faces = load_faces(root, "Training", cache)
     train, held_out = split_faces(faces, recipe.held_out, recipe.split_seed)
-    task = FaceTask(recipe, train, held_out, out, teachers)
-    if init is not None:
-        load_weights(task.model, init)
-        task.facts["init"] = checkpoint.digest(init)
+    task = FaceTask(recipe, train, held_out, out, teachers, init)
     fit(task, recipe.schedule, out, resume=resume)
     model: FaceCNN = checkpoint.load(out)
     return model
@@ -143,7 +150,10 @@ class FaceTask:
         held_out: Faces,
         out: Path,
         teachers: Sequence[Path] = (),
+        init: Path | None = None,
     ) -> None:
+        if recipe.of_init > 0 and init is None:
+            raise InputError("Expected a checkpoint to start from (--init), got none.")
         self.recipe, self.held_out, self.out = recipe, held_out, out
         self.model: nn.Module = initialised(lambda: FaceCNN(recipe.config), recipe.schedule.seed)
         self.levels = torch.from_numpy(train.images)[:, None]
@@ -163,6 +173,10 @@ class FaceTask:
         }
         if teachers:
             self.facts["teachers"] = [checkpoint.digest(folder) for folder in teachers]
+        if init is not None:
+            load_weights(self.model, init)
+            self.facts |= {"init": checkpoint.digest(init), "of_init": recipe.of_init}
+        self.start = copy.deepcopy(self.model.state_dict())
 
     def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
         """List every face (example,) once, shuffled; the last incomplete batch is left out."""
@@ -199,6 +213,8 @@ class FaceTask:
 
     def epoch_done(self, averaged: nn.Module, epoch: int) -> Figures:
         """Fit the temperatures on the held-out faces and write the checkpoint."""
+        if self.recipe.of_init > 0 and epoch + 1 == self.recipe.schedule.epochs:
+            averaged = self._between(averaged)
         with mixed_precision(averaged):
             logits = face_logits(averaged, self.held_out)
         labels = np.eye(len(EMOTIONS))[self.held_out.labels]
@@ -215,6 +231,28 @@ class FaceTask:
         config, bits = self.recipe.config, self.recipe.bits
         checkpoint.save(self.out, averaged, config, training=facts, bits=bits)
         return {"held-out accuracy": accuracy}
+
+    def _between(self, learnt: nn.Module) -> nn.Module:
+        """Make the network between where training started and what it learnt."""
+        between = copy.deepcopy(learnt)
+        device = device_of(between)
+        with torch.no_grad():
+            for name, weights in between.named_parameters():
+                weights.lerp_(self.start[name].to(device), self.recipe.of_init)
+        # neither end's running statistics are those of what lies between
+        with mixed_precision(between):
+            update_bn(self._some_crops(), between, device)
+        return between
+
+    def _some_crops(self) -> Iterator[Tensor]:
+        """Yield batches of crops (image, 1, 48, 48) of faces drawn from those trained on."""
+        generator = step_generator(self.recipe.schedule.seed, 4)
+        drawn = torch.randperm(len(self.levels), generator=generator)[:_FACES_FOR_STATISTICS]
+        for indices in torch.split(drawn, self.recipe.schedule.batch):
+            yield standardise(self.levels[indices].float())
+
+
+_FACES_FOR_STATISTICS = 8192
 
 
 def _teacher(folder: Path) -> nn.Module:

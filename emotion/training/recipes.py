@@ -28,6 +28,7 @@ __all__ = [
     "HubVoiceRecipe",
     "VoiceRecipe",
     "WordsRecipe",
+    "face_restarted",
     "face_taught",
     "face_wide",
     "voice_average",
@@ -62,6 +63,7 @@ class FaceRecipe:
         split_seed: Of which faces are held out: the same for pupils, teachers and repetitions.
         taught: Part of each target that is what the teachers say of the very same picture, where
             there are teachers, in [0, 1].
+        of_init: Part of the weights of `--init` in the last checkpoint's, the rest those learnt.
         bits: Of a weight in the checkpoint.
         stages: Size and augmentation over time.
     """
@@ -77,6 +79,7 @@ class FaceRecipe:
     mixup: float = 0.2
     split_seed: int = 1
     taught: float = 0.7
+    of_init: float = 0.0
     bits: Literal[8, 16] = 16
     stages: tuple[FaceStage, ...] = (
         FaceStage(0.0, 40, FaceAugmentation()),
@@ -93,11 +96,26 @@ def face_taught() -> FaceRecipe:
 
 
 def face_wide() -> FaceRecipe:
-    """Train the bundled network from scratch, by what `--teachers` say as well."""
+    """Train the larger network from scratch, by what `--teachers` say as well."""
     config = replace(WIDE, mirrored=True)
     schedule = Schedule(epochs=64, batch=128, learning_rate=0.1, optimiser="sgd", average=0.998)
     stages = _in_bad_light(FaceRecipe().stages)
     return FaceRecipe(config=config, schedule=schedule, stages=stages, taught=0.5, bits=8)
+
+
+def face_restarted() -> FaceRecipe:
+    """Train on from `--init`, of `face_wide`, by the labels alone, and end halfway between both.
+
+    The rate rises once more (Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm
+    Restarts", ICLR 2017), not as far. The second round learns its faces too well and its doubts
+    too little; the weights in between (Wortsman et al., "Robust fine-tuning of zero-shot models",
+    CVPR 2022) keep the good of both.
+    """
+    first = face_wide()
+    schedule = replace(first.schedule, epochs=60, learning_rate=0.06)
+    begun, last = first.stages
+    stages = (begun, replace(last, begins=0.78))
+    return replace(first, schedule=schedule, stages=stages, of_init=0.5)
 
 
 def _in_bad_light(stages: tuple[FaceStage, ...]) -> tuple[FaceStage, ...]:

@@ -12,7 +12,7 @@ from accelerate import PartialState, debug_launcher
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from emotion import EMOTIONS, CheckpointError, CorpusError, checkpoint
+from emotion import EMOTIONS, CheckpointError, CorpusError, InputError, checkpoint
 from emotion.corpora.clip import Clip
 from emotion.corpora.fer2013 import Faces
 from emotion.corpora.speech import Voices
@@ -61,6 +61,7 @@ from emotion.training.recipes import (
     FusionRecipe,
     VoiceRecipe,
     WordsRecipe,
+    face_restarted,
 )
 from emotion.training.sampling import balanced
 from emotion.training.voice import VoiceTask, train_voice, voice_outputs
@@ -427,6 +428,36 @@ def test_a_taught_face_learns_what_its_teachers_say_of_the_same_picture(tmp_path
         task.targets = targets
         losses.append(task.loss(torch.arange(8), 0.0, step_generator(3)).item())
     assert losses[0] == losses[1]
+
+
+def test_a_restarted_face_ends_between_its_start_and_what_it_learnt(tmp_path):
+    start = tmp_path / "start"
+    config = FaceCNNConfig(stem=4, widths=(8,), blocks=(1,), dropout=0.0)
+    checkpoint.save(start, initialised(lambda: FaceCNN(config), 5), config, training={})
+    recipe = replace(
+        FaceRecipe(),
+        config=config,
+        schedule=replace(SCHEDULE, epochs=2, batch=32),
+        held_out=100,
+        of_init=0.25,
+    )
+    task = FaceTask(recipe, *split_faces(little_faces(), 100, 1), tmp_path / "out", init=start)
+    learnt = fit(task, recipe.schedule, tmp_path / "out")
+    begun, ended = checkpoint.load(start), checkpoint.load(tmp_path / "out")
+    for name, weights in ended.named_parameters():
+        expected = 0.25 * begun.get_parameter(name) + 0.75 * learnt.get_parameter(name)
+        torch.testing.assert_close(weights, expected, atol=1e-3, rtol=1e-3)  # as float16
+    # its statistics are its own: those of the first convolution over all faces it was shown
+    convolution, normalisation = ended.backbone[0][0], ended.backbone[0][1]
+    with torch.no_grad():
+        mean = convolution(standardise(task.levels.float())).mean((0, 2, 3))
+    torch.testing.assert_close(normalisation.running_mean, mean, atol=0.02, rtol=0)
+
+
+def test_a_face_that_ends_near_its_start_has_to_be_given_one(tmp_path):
+    recipe = replace(face_restarted(), held_out=100)
+    with pytest.raises(InputError, match="--init"):
+        FaceTask(recipe, *split_faces(little_faces(), 100, 1), tmp_path)
 
 
 def test_a_face_may_be_read_with_its_mirror_image():
