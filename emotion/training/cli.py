@@ -134,6 +134,12 @@ RECIPES: dict[str, RecipeEntry] = {
         "emotion.training.face:train_face",
         _FACE,
     ),
+    "face-sam": RecipeEntry(
+        "face: gone on from --init of face-restarted to a flatter minimum",
+        "emotion.training.recipes:face_sam",
+        "emotion.training.face:train_face",
+        _FACE,
+    ),
     "face-vgg": _backbone("VGG-Face (VGG-16)"),
     "face-resnet50": _backbone("ResNet-50"),
     "face-inception-resnet-v1": _backbone("InceptionResnetV1"),

@@ -176,7 +176,7 @@ class FaceTask:
         if init is not None:
             load_weights(self.model, init)
             self.facts |= {"init": checkpoint.digest(init), "of_init": recipe.of_init}
-        self.start = copy.deepcopy(self.model.state_dict())
+        self.start = copy.deepcopy(self.model.state_dict()) if recipe.of_init > 0 else {}
 
     def order(self, batch: int, generator: torch.Generator) -> list[Tensor]:
         """List every face (example,) once, shuffled; the last incomplete batch is left out."""

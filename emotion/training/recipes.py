@@ -29,6 +29,7 @@ __all__ = [
     "VoiceRecipe",
     "WordsRecipe",
     "face_restarted",
+    "face_sam",
     "face_taught",
     "face_wide",
     "voice_average",
@@ -116,6 +117,20 @@ def face_restarted() -> FaceRecipe:
     begun, last = first.stages
     stages = (begun, replace(last, begins=0.78))
     return replace(first, schedule=schedule, stages=stages, of_init=0.5)
+
+
+def face_sam() -> FaceRecipe:
+    """Train on from `--init`, of `face_restarted`, towards a flatter minimum, and end halfway.
+
+    Sharpness-aware minimisation is worth most where labels are wrong (Foret et al., "Sharpness-
+    Aware Minimization for Efficiently Improving Generalization", ICLR 2021, section 3.3), as one
+    in ten of these is, and late (Zhou et al., "Sharpness-Aware Minimization Efficiently Selects
+    Flatter Minima Late in Training", ICLR 2025).
+    """
+    before = face_restarted()
+    schedule = replace(before.schedule, epochs=12, learning_rate=0.03, sharpness=0.1)
+    begun, last = before.stages
+    return replace(before, schedule=schedule, stages=(begun, replace(last, begins=0.6)))
 
 
 def _in_bad_light(stages: tuple[FaceStage, ...]) -> tuple[FaceStage, ...]:

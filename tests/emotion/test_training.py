@@ -140,6 +140,71 @@ def test_a_run_killed_while_an_epoch_is_scored_scores_it_again(tmp_path, monkeyp
     assert (again.steps, again.epochs) == (0, [2])
 
 
+def test_a_sharpness_aware_step_descends_from_where_the_loss_nearby_is_highest(tmp_path):
+    class Bowl(Line):
+        """Loss w0² + 10 w1², whose gradient is (2 w0, 20 w1)."""
+
+        def __init__(self):
+            super().__init__()
+            self.model = nn.ParameterList([torch.tensor([1.0, -0.5])])
+
+        def loss(self, indices, progress, generator):
+            return (torch.tensor([1.0, 10.0]) * self.model[0].square()).sum()
+
+    bowl = Bowl()
+    schedule = Schedule(
+        1, 20, 0.01, warmup=0.0, weight_decay=0.0, optimiser="sgd", clip_norm=1e9, sharpness=0.3
+    )
+    fit(bowl, schedule, tmp_path)
+    here, steepness = np.array([1.0, -0.5]), np.array([2.0, 20.0])
+    uphill = here + 0.3 * (here * steepness) / np.linalg.norm(here * steepness)
+    momentum = 1.9  # Nesterov's first step: the gradient and 0.9 of it again
+    expected = here - 0.01 * momentum * steepness * uphill
+    np.testing.assert_allclose(bowl.model[0].detach().numpy(), expected, rtol=1e-6)
+
+
+def test_a_look_uphill_sees_the_same_chance_and_leaves_no_running_figures(tmp_path):
+    class Watched(Line):
+        def __init__(self):
+            super().__init__()
+            self.model.insert(1, nn.BatchNorm1d(8))
+            self.chances, self.figures = [], []
+
+        def loss(self, indices, progress, generator):
+            self.chances.append(torch.rand((), generator=generator).item())
+            loss = super().loss(indices, progress, generator)
+            self.figures.append(self.model[1].running_mean.clone())
+            return loss
+
+    watched = Watched()
+    fit(watched, replace(SCHEDULE, epochs=1, sharpness=0.1), tmp_path)
+    assert len(watched.chances) == 10  # five steps, each at the weights and uphill
+    assert watched.chances[::2] == watched.chances[1::2]
+    assert len(set(watched.chances)) == 5
+    for at_weights, uphill in zip(watched.figures[::2], watched.figures[1::2], strict=True):
+        assert torch.equal(at_weights, uphill)
+    assert not torch.equal(watched.figures[0], watched.figures[2])
+    assert watched.model[1].momentum == 0.1
+
+
+def test_a_killed_sharpness_aware_run_resumes_to_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr("emotion.training.loop.SAVE_EVERY_S", 0.0)
+    schedule = replace(SCHEDULE, sharpness=0.1)
+    whole = fit(Line(), schedule, tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(Line(killed_at=13), schedule, tmp_path / "cut")  # uphill, in the middle of a step
+    second = Line()
+    resumed = fit(second, schedule, tmp_path / "cut", resume=True)
+    assert second.steps == 2 * 15 - 12
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_negative_sharpness_is_refused():
+    with pytest.raises(ValueError, match="sharpness"):
+        replace(SCHEDULE, sharpness=-0.1)
+
+
 def test_a_batch_in_parts_is_the_batch_at_once(tmp_path):
     def trained(parts):
         line = still()
