@@ -67,6 +67,7 @@ from emotion.training.sampling import balanced
 from emotion.training.voice import VoiceTask, train_voice, voice_outputs
 
 SCHEDULE = Schedule(epochs=3, batch=4, learning_rate=0.01, average=0.5)
+FLAT = replace(SCHEDULE, sharpness=0.1)
 
 
 # -------------------------------------------------------------------------------- loop
@@ -177,7 +178,7 @@ def test_a_look_uphill_sees_the_same_chance_and_leaves_no_running_figures(tmp_pa
             return loss
 
     watched = Watched()
-    fit(watched, replace(SCHEDULE, epochs=1, sharpness=0.1), tmp_path)
+    fit(watched, replace(FLAT, epochs=1), tmp_path)
     assert len(watched.chances) == 10  # five steps, each at the weights and uphill
     assert watched.chances[::2] == watched.chances[1::2]
     assert len(set(watched.chances)) == 5
@@ -189,12 +190,11 @@ def test_a_look_uphill_sees_the_same_chance_and_leaves_no_running_figures(tmp_pa
 
 def test_a_killed_sharpness_aware_run_resumes_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr("emotion.training.loop.SAVE_EVERY_S", 0.0)
-    schedule = replace(SCHEDULE, sharpness=0.1)
-    whole = fit(Line(), schedule, tmp_path / "whole")
+    whole = fit(Line(), FLAT, tmp_path / "whole")
     with pytest.raises(Killed):
-        fit(Line(killed_at=13), schedule, tmp_path / "cut")  # uphill, in the middle of a step
+        fit(Line(killed_at=13), FLAT, tmp_path / "cut")  # uphill, in the middle of a step
     second = Line()
-    resumed = fit(second, schedule, tmp_path / "cut", resume=True)
+    resumed = fit(second, FLAT, tmp_path / "cut", resume=True)
     assert second.steps == 2 * 15 - 12
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -260,8 +260,10 @@ def train_in_one_of_several(folder):
     assert line.steps == 15 - 7
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
+    flat = fit(still(), FLAT, folder / "flat")
     rank = PartialState().process_index
     save_file(dict(whole.state_dict()), folder / f"{rank}.safetensors")
+    save_file(dict(flat.state_dict()), folder / f"flat{rank}.safetensors")
     (folder / f"{rank}.epochs").write_text(str(line.epochs))
 
 
@@ -269,10 +271,11 @@ def test_two_processes_train_as_one_and_resume(tmp_path, monkeypatch):
     """Batches of 4 are dealt over two CPU processes, which agree through gloo."""
     monkeypatch.setattr("emotion.training.loop.SAVE_EVERY_S", 0.0)
     debug_launcher(train_in_one_of_several, (tmp_path,), num_processes=2)
-    alone = fit(still(), SCHEDULE, tmp_path / "alone").state_dict()
-    for rank in range(2):
-        for name, weights in load_file(tmp_path / f"{rank}.safetensors").items():
-            torch.testing.assert_close(weights, alone[name])
+    for schedule, prefix in ((SCHEDULE, ""), (FLAT, "flat")):
+        alone = fit(still(), schedule, tmp_path / f"alone{prefix}").state_dict()
+        for rank in range(2):
+            for name, weights in load_file(tmp_path / f"{prefix}{rank}.safetensors").items():
+                torch.testing.assert_close(weights, alone[name])
     # the first process alone scores and writes
     assert [(tmp_path / f"{rank}.epochs").read_text() for rank in range(2)] == ["[1, 2]", "[]"]
     assert not (tmp_path / "whole" / "state.safetensors").exists()
