@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from emotion.corpora.fer2013 import Faces
     from emotion.models.hub import HubFace, HubVoice
     from emotion.training.histories import Known
-    from emotion.training.paired import PairedViews
+    from emotion.training.paired_views import PairedViews
 
 __all__ = [
     "Predictions",
@@ -554,7 +554,7 @@ def _score_words(request: _Request) -> dict[str, Any]:
 
 
 def _score_paired(request: _Request) -> dict[str, Any]:
-    from emotion.training.paired import SPLIT, paired_views
+    from emotion.training.paired_views import SPLIT, paired_views
 
     folders = {part: request.folder(part) for part in ("face", "voice", "fusion")}
     found = paired_views(**folders, root=request.root, cache=request.cache)

@@ -11,7 +11,7 @@ from emotion.models.face_cnn import FaceCNN, FaceCNNConfig
 from emotion.models.fusion import GatedFBP, GatedFBPConfig
 from emotion.scoring import score
 from emotion.training.loop import step_generator
-from emotion.training.paired import CONDITIONS, attention_auc
+from emotion.training.paired_views import CONDITIONS, attention_auc
 from emotion.training.spoiling import blurred, coloured_noise, noise_pictures, noisy
 
 RATE_HZ = 16_000

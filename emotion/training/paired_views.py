@@ -22,19 +22,15 @@ from emotion.corpora.fer2013 import Faces, load_faces
 from emotion.corpora.speech import Voices, load_voices
 from emotion.errors import CheckpointError, CorpusError
 from emotion.models.face_cnn import standardise
-from emotion.training.fusion import (
-    NEUTRAL,
-    PairedClips,
+from emotion.training.label_pairs import NEUTRAL, PairedClips, alone, make_clips, untouched
+from emotion.training.loop import step_generator
+from emotion.training.pools import (
     Photographs,
     VoicePool,
-    alone,
     as_people_see,
     encode_photographs,
     face_features,
-    make_clips,
-    untouched,
 )
-from emotion.training.loop import step_generator
 from emotion.training.recipes import FusionRecipe
 from emotion.training.spoiling import blurred, coloured_noise, noise_pictures, noisy
 from emotion.training.voice import voice_outputs
