@@ -1,8 +1,7 @@
-"""Scored reports: what a checkpoint says of a corpus, with intervals and without seen speakers."""
+"""Scores checkpoints: what each says of a corpus, and only of speakers it never heard."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,26 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from emotion import checkpoint
-from emotion.calibration import (
-    UNCLEAR_BELOW,
-    calibrated_probabilities,
-    cross_fitted,
-    majority,
-)
+from emotion.calibration import calibrated_probabilities, cross_fitted, majority
 from emotion.corpora.registry import CORPORA
 from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
 from emotion.errors import CorpusError, InputError
 from emotion.labels import EMOTIONS, Emotion
-from emotion.metrics import (
-    accuracy_of_surest,
-    calibration_errors_by_chance,
-    confusion_matrix,
-    expected_calibration_error,
-    macro_f1,
-    recalls,
-    unweighted_average_recall,
-    weighted_accuracy,
-)
+from emotion.report import Predictions, report, rounded, spread, voice_figures
 
 if TYPE_CHECKING:
     from emotion.corpora.fer2013 import Faces
@@ -39,45 +24,7 @@ if TYPE_CHECKING:
     from emotion.training.histories import Known
     from emotion.training.paired_views import PairedViews
 
-__all__ = [
-    "Predictions",
-    "adapts",
-    "bootstrap_interval",
-    "by_sex",
-    "report",
-    "resampled",
-    "scorable",
-    "score",
-    "spread",
-    "voice_figures",
-]
-
-RESAMPLES = 1000
-SEED = 1
-
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-"""Where the trade of coverage for accuracy is looked at."""
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What was true and what was said of some samples.
-
-    Attributes:
-        truth: (sample,) index into EMOTIONS.
-        probabilities: (sample, emotion), calibrated.
-        groups: (sample,) whom each is of; resampling draws whole groups.
-    """
-
-    truth: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float32]
-    groups: npt.NDArray[Any]
-
-    def take(self, kept: npt.NDArray[np.bool_]) -> Predictions:
-        """Keep the samples where a mask (sample,) is true."""
-        return Predictions(self.truth[kept], self.probabilities[kept], self.groups[kept])
+__all__ = ["scorable", "score"]
 
 
 def score(
@@ -150,136 +97,6 @@ def score(
 def scorable() -> tuple[str, ...]:
     """Names of what can be scored: every corpus of speech, and what has a way of its own."""
     return tuple(sorted({*SPEECH_CORPORA, *_SCORERS}))
-
-
-def report(predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS) -> dict[str, Any]:
-    """Figures of some predictions as plain JSON.
-
-    WA, UAR and macro-F1 with 95 % bootstrap intervals; the calibration error over 15 bins, what it
-    would be of exact probabilities for want of samples, and how often theirs would be as large; WA
-    on the half that is surest; the part of the samples that is not 'unclear', and WA on these, also
-    by other thresholds; recall of each emotion; and the confusion (rows true, columns said).
-
-    Args:
-        predictions: What was true and said.
-        emotions: The classes to speak of.
-    """
-    kept = [EMOTIONS.index(emotion) for emotion in emotions]
-    inside = np.isin(predictions.truth, kept)
-    truth = np.searchsorted(kept, predictions.truth[inside])
-    probabilities = predictions.probabilities[inside][:, kept].astype(np.float64)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    said = probabilities.argmax(axis=1)
-    groups = predictions.groups[inside]
-    confusion = confusion_matrix(truth, said, len(kept))
-    figures: dict[str, Any] = {"samples": len(truth), "groups": len(set(groups.tolist()))}
-    for name, metric in (
-        ("wa", weighted_accuracy),
-        ("uar", unweighted_average_recall),
-        ("macro_f1", macro_f1),
-    ):
-        low, high = bootstrap_interval(truth, said, groups, metric, len(kept))
-        figures[name] = {"value": _rounded(metric(confusion)), "low": low, "high": high}
-    error = expected_calibration_error(truth, probabilities)
-    by_chance = calibration_errors_by_chance(probabilities, np.random.default_rng(SEED))
-    figures["ece"], figures["ece_by_chance"] = _rounded(error), _rounded(by_chance.mean())
-    figures["ece_p"] = _rounded(float((by_chance >= error).mean()))
-    figures["wa_of_surest_half"] = _rounded(accuracy_of_surest(truth, probabilities))
-    figures |= _when_clear(truth, probabilities)
-    figures["by_threshold"] = {
-        f"{least:g}": _when_clear(truth, probabilities, least) for least in THRESHOLDS
-    }
-    by_class = zip(emotions, recalls(confusion), strict=True)
-    figures["recall"] = {e: None if np.isnan(r) else _rounded(r) for e, r in by_class}
-    return figures | {"emotions": list(emotions), "confusion": confusion.tolist()}
-
-
-def bootstrap_interval(
-    truth: npt.NDArray[np.int64],
-    said: npt.NDArray[np.int64],
-    groups: npt.NDArray[Any],
-    metric: Callable[[npt.NDArray[np.int64]], float],
-    classes: int,
-) -> Interval:
-    """95 % percentile interval over 1000 resamples of whole groups.
-
-    Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
-
-    Args:
-        truth: (sample,) class indices.
-        said: (sample,) class indices.
-        groups: (sample,) whom each sample is of; of a single group its samples are drawn.
-        metric: Of a confusion matrix.
-        classes: How many classes there are.
-    """
-    group_of = resampled(groups)
-    confusions = np.zeros((group_of.max() + 1, classes, classes), dtype=np.int64)
-    np.add.at(confusions, (group_of, truth, said), 1)
-    generator = np.random.default_rng(SEED)
-    drawn = generator.multinomial(
-        len(confusions), np.full(len(confusions), 1 / len(confusions)), size=RESAMPLES
-    )
-    flat = drawn @ confusions.reshape(len(confusions), -1)
-    values = [metric(counts) for counts in flat.reshape(RESAMPLES, classes, classes)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return _rounded(low), _rounded(high)
-
-
-def resampled(groups: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Give numbers to what a resample draws whole: groups, or of a single one its samples.
-
-    Whole resamples of one group would all be the same, and everything would look certain.
-
-    Args:
-        groups: (sample,) whom each sample is of.
-
-    Returns:
-        (sample,) from 0 without gaps.
-    """
-    found, group_of = np.unique(groups, return_inverse=True)
-    return group_of if len(found) > 1 else np.arange(len(groups))
-
-
-def by_sex(
-    predictions: Predictions, emotions: Sequence[Emotion] = EMOTIONS
-) -> dict[str, dict[str, Any]]:
-    """Figures of the women and of the men among RAVDESS's actors; of other people none.
-
-    Args:
-        predictions: What was true and said; groups such as "ravdess:21", odd numbers being men.
-        emotions: The classes to speak of.
-    """
-    actors = [re.fullmatch(r"ravdess:(\d+)", str(group)) for group in predictions.groups]
-    numbers = np.array([int(found[1]) if found else -1 for found in actors])
-    figures = {}
-    for name, own in (("women", numbers % 2 == 0), ("men", (numbers > 0) & (numbers % 2 == 1))):
-        if own.any():
-            found = report(predictions.take(own), emotions)
-            figures[name] = {key: found[key] for key in _BY_SEX}
-    return figures
-
-
-_BY_SEX = ("samples", "groups", "wa", "uar", "macro_f1", "ece", "ece_by_chance", "recall")
-
-
-def spread(reports: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """How far figures of the same recipe lie apart when it is trained from other seeds.
-
-    Args:
-        reports: Of `report`, one a seed.
-
-    Returns:
-        By figure its values, their mean and the standard deviation of one seed (n - 1).
-    """
-    figures = {}
-    for name in ("wa", "uar", "macro_f1", "ece", "macro_f1_with_thresholds"):
-        each = [found[name] for found in reports if name in found]
-        values = [value["value"] if isinstance(value, dict) else value for value in each]
-        if len(values) > 1:
-            deviation = float(np.std(values, ddof=1))
-            summary = {"mean": _rounded(np.mean(values)), "deviation": _rounded(deviation)}
-            figures[name] = {"values": values} | summary
-    return figures
 
 
 @dataclass(frozen=True)
@@ -414,6 +231,7 @@ def _voices(request: _Request) -> Voices:
 
 
 def _score_voices(request: _Request) -> dict[str, Any]:
+    from emotion.models.adaptive_voice import AdaptiveVoice
     from emotion.training.voice import voice_outputs
 
     if request.voice_model:
@@ -429,52 +247,14 @@ def _score_voices(request: _Request) -> dict[str, Any]:
             return cross_fitted(logits, voices.labels, groups)
         return calibrated_probabilities(logits, facts["temperature"])
 
-    figures = voice_figures(probabilities, voices.labels, groups, adapts(model), request.emotions)
+    adaptive = isinstance(model, AdaptiveVoice)
+    figures = voice_figures(probabilities, voices.labels, groups, adaptive, request.emotions)
     if request.baseline:
         figures["egemaps_svm"] = _score_baseline(request, facts, voices)
     return {
         "speakers": sorted(set(voices.speakers)),
         "temperature": "fitted on the other speakers" if crossed else "of the checkpoint",
     } | figures
-
-
-def adapts(model: object) -> bool:
-    """Whether a voice model gets to know its speakers."""
-    from emotion.models.adaptive_voice import AdaptiveVoice
-
-    return isinstance(model, AdaptiveVoice)
-
-
-def voice_figures(
-    probabilities: Callable[[Known], npt.NDArray[np.float32]],
-    truth: npt.NDArray[np.int64],
-    speakers: npt.NDArray[Any],
-    adaptive: bool,
-    emotions: Sequence[Emotion] = EMOTIONS,
-) -> dict[str, Any]:
-    """Figures of voices, and of both sexes among RAVDESS's actors.
-
-    A model that gets to know its speakers is scored as it runs, after some of the same speaker's
-    clips, without their labels; and beside that hearing each clip alone, and knowing all of them.
-
-    Args:
-        probabilities: Gives (clip, emotion) by what is known of the speakers.
-        truth: (clip,) index into EMOTIONS.
-        speakers: (clip,) who speaks.
-        adaptive: Whether the model gets to know them.
-        emotions: The classes to speak of.
-    """
-    said = Predictions(truth, probabilities("earlier"), speakers)
-    figures = report(said, emotions)
-    if sexes := by_sex(said, emotions):
-        figures["by_sex"] = sexes
-    for name, known in _HEARD.items() if adaptive else ():
-        own = report(Predictions(truth, probabilities(known), speakers), emotions)
-        figures[name] = {key: own[key] for key in _BY_SEX}
-    return figures
-
-
-_HEARD: dict[str, Known] = {"each_clip_alone": "none", "knowing_all_clips_of_a_speaker": "all"}
 
 
 def _is_of_clips(request: _Request) -> bool:
@@ -547,8 +327,8 @@ def _score_words(request: _Request) -> dict[str, Any]:
     return {
         "split": split,
         "comments": len(comments.texts),
-        "macro_f1_with_thresholds": _rounded(each.mean()),
-        "f1_with_thresholds": dict(zip(EMOTIONS, map(_rounded, each), strict=True)),
+        "macro_f1_with_thresholds": rounded(each.mean()),
+        "f1_with_thresholds": dict(zip(EMOTIONS, map(rounded, each), strict=True)),
         "comments_of_one_emotion": one,
     }
 
@@ -563,14 +343,14 @@ def _score_paired(request: _Request) -> dict[str, Any]:
         "faces": SPLIT,
         "speakers": sorted(set(found.speakers.tolist())),
         "temperature": "fitted on the other speakers",
-        "attention_on_expressive_frames": _rounded(found.attention),
-        "expressive_frames": _rounded(found.expressive),
-        "attention_auc": _rounded(found.attention_auc),
+        "attention_on_expressive_frames": rounded(found.attention),
+        "expressive_frames": rounded(found.expressive),
+        "attention_auc": rounded(found.attention_auc),
     }
     for name, said in found.views.items():
         figures[name] = report(Predictions(found.truth, said, found.speakers), request.emotions)
     better = max(figures[name]["uar"]["value"] for names in _SINGLE.values() for name in names)
-    figures["fusion_over_better_single"] = _rounded(figures["fusion"]["uar"]["value"] - better)
+    figures["fusion_over_better_single"] = rounded(figures["fusion"]["uar"]["value"] - better)
     figures["conditions"] = {
         name: _condition(name, said, found, figures, request.emotions)
         for name, said in found.conditions.items()
@@ -591,7 +371,7 @@ def _condition(
     best = max(_SINGLE[left], key=lambda single: figures[single]["uar"]["value"])
     over = own["uar"]["value"] - figures[best]["uar"]["value"]
     kept = {key: own[key] for key in ("wa", "uar", "ece", "ece_by_chance")}
-    return kept | {"single": best, "uar_over_single": _rounded(over)}
+    return kept | {"single": best, "uar_over_single": rounded(over)}
 
 
 _SINGLE = {
@@ -624,7 +404,7 @@ def _score_photographs(request: _Request) -> dict[str, Any]:
     }
     for name, found in views.found.items():
         heads = _heads(views.through_path[name], truths, found, request.emotions)
-        figures[name] = {"found": _rounded(found.mean())} | heads
+        figures[name] = {"found": rounded(found.mean())} | heads
     return figures
 
 
@@ -664,6 +444,7 @@ _SCORERS: dict[str, Callable[[_Request], dict[str, Any]]] = {
     "photographs": _score_photographs,
     "recola": _score_ratings,
 }
+
 _KINDS = {
     "fer2013": "faces",
     "ferplus": "faces",
@@ -672,21 +453,3 @@ _KINDS = {
     "photographs": "photographs",
     "recola": "ratings",
 }
-
-
-def _when_clear(
-    truth: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[np.float64],
-    least: float = UNCLEAR_BELOW,
-) -> dict[str, float | None]:
-    """Part of (sample, emotion) probabilities that name an emotion, and how often rightly."""
-    clear = probabilities.max(axis=1) >= least
-    right = probabilities.argmax(axis=1) == truth
-    return {
-        "clear": _rounded(clear.mean()),
-        "wa_when_clear": _rounded(right[clear].mean()) if clear.any() else None,
-    }
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 4)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from integration.errors import IntegrationError, TranscriptionError
-    from integration.pipeline import Parts, Pipeline
+    from integration.parts import Parts
+    from integration.pipeline import Pipeline
     from integration.plugin import EmotionAwareAgent
     from integration.session import Session, Turn
     from integration.settings import Settings
@@ -36,7 +37,7 @@ __all__ = [
 _HOME = {
     "EmotionAwareAgent": "plugin",
     "IntegrationError": "errors",
-    "Parts": "pipeline",
+    "Parts": "parts",
     "Pipeline": "pipeline",
     "Session": "session",
     "Settings": "settings",

@@ -14,7 +14,7 @@ import numpy as np
 from dialogue.conversation import Message
 from dialogue.models.base import forget
 from integration.errors import IntegrationError
-from integration.pipeline import Parts, Responder
+from integration.parts import Parts, Responder
 from integration.transcription import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:

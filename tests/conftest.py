@@ -223,7 +223,7 @@ class FakeModels:
     clock: GivenClock
 
     def parts(self):
-        from integration.pipeline import Parts
+        from integration.parts import Parts
 
         loaded = Future()
         loaded.set_result(Parts(self.recognizer, self.transcriber, self.responder))

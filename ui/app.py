@@ -18,7 +18,7 @@ from fastapi import FastAPI, Response, WebSocket
 from fastapi.staticfiles import StaticFiles
 
 from integration.errors import IntegrationError
-from integration.pipeline import Parts
+from integration.parts import Parts
 from ui import view
 from ui.access import Access
 from ui.export import FORMS

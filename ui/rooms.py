@@ -11,7 +11,8 @@ from typing import Final
 
 from integration.clock import Clock, MonotonicClock
 from integration.errors import IntegrationError
-from integration.pipeline import Parts, Pipeline
+from integration.parts import Parts
+from integration.pipeline import Pipeline
 from ui.texts import ASLEEP, FULL
 
 __all__ = ["GRACE_S", "FullHouseError", "GoneError", "Room", "Rooms", "Visit"]

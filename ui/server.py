@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 import uvicorn
 
-from integration.pipeline import Parts
+from integration.parts import Parts
 from integration.settings import Settings, load_in_background
 from ui.access import Access
 from ui.app import build_app

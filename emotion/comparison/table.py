@@ -14,7 +14,7 @@ from emotion.comparison.compare import Said
 from emotion.comparison.system import System
 from emotion.labels import EMOTIONS
 from emotion.metrics import unweighted_average_recall
-from emotion.scoring import RESAMPLES, SEED, Predictions, report, resampled
+from emotion.report import RESAMPLES, SEED, Predictions, report, resampled
 
 __all__ = ["Row", "arena_figures", "difference", "markdown", "untrained"]
 

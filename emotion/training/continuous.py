@@ -22,7 +22,7 @@ from emotion.face.detector import FaceDetector
 from emotion.face.tracker import FaceFinder, FaceTracker, TrackedFace
 from emotion.media import SAMPLE_RATE_HZ, Picture
 from emotion.metrics import concordance
-from emotion.scoring import RESAMPLES, SEED
+from emotion.report import RESAMPLES, SEED
 from emotion.training.postprocessing import (
     PostProcessing,
     PostProcessingSearch,

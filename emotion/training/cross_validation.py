@@ -22,7 +22,8 @@ from emotion.corpora.speech import SPEECH_CORPORA, Voices, load_voices
 from emotion.corpora.splits import deal
 from emotion.errors import InputError
 from emotion.labels import EMOTIONS, Emotion
-from emotion.scoring import Predictions, adapts, report, spread, voice_figures
+from emotion.models.adaptive_voice import AdaptiveVoice
+from emotion.report import Predictions, report, spread, voice_figures
 from emotion.training.histories import Known
 from emotion.training.loop import is_finished
 from emotion.training.recipes import VoiceRecipe
@@ -59,7 +60,7 @@ def cross_validate(
         cache: Folder for decoded corpora, or None.
 
     Returns:
-        Plain JSON: by corpus the figures of `emotion.scoring.report`, of the emotions that occur in
+        Plain JSON: by corpus the figures of `emotion.report.report`, of the emotions that occur in
         it, by the actors' sex where it is known, and of each fold.
 
     Raises:
@@ -129,7 +130,7 @@ class _Trainer:
     @property
     def adaptive(self) -> bool:
         """Whether the networks get to know their speakers."""
-        return adapts(self._trained(*self._left_out()[0]))
+        return isinstance(self._trained(*self._left_out()[0]), AdaptiveVoice)
 
     def _left_out(self) -> list[tuple[int, list[str]]]:
         """Each fold and its speakers."""

@@ -48,7 +48,7 @@ from emotion.models.hybrid import Hybrid, HybridConfig, NetworkMember
 from emotion.models.pooled_svm import PooledSVM, PooledSVMConfig
 from emotion.models.svm import SVM
 from emotion.perception import pick_device
-from emotion.scoring import Predictions
+from emotion.report import Predictions
 from emotion.training.clips import ClipSettings, ClipStore, open_clips
 from emotion.training.loop import (
     Figures,

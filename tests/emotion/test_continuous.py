@@ -20,7 +20,8 @@ from emotion.media import Picture
 from emotion.metrics import concordance
 from emotion.models.end_to_end import EndToEndConfig
 from emotion.models.svr import WindowedSVRConfig
-from emotion.scoring import RESAMPLES, SEED, score
+from emotion.report import RESAMPLES, SEED
+from emotion.scoring import score
 from emotion.training.cli import RECIPES as COMMANDS
 from emotion.training.continuous import (
     STEP_S,

@@ -27,7 +27,8 @@ from emotion.models.fusion import AttentionFBP
 from emotion.models.pooled_svm import KNYAZEV, PooledSVMConfig
 from emotion.models.soundnet import SoundNet, SoundNetConfig
 from emotion.models.svm import SVMConfig
-from emotion.scoring import report, score
+from emotion.report import report
+from emotion.scoring import score
 from emotion.training import video
 from emotion.training.cli import RECIPES as COMMANDS
 from emotion.training.cli import add_commands

@@ -317,7 +317,7 @@ class StandIns:
     responder: object
 
     def parts(self):
-        from integration.pipeline import Parts
+        from integration.parts import Parts
 
         loaded = Future()
         loaded.set_result(Parts(self.recognizer, self.transcriber, self.responder))
