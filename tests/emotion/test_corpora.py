@@ -12,7 +12,7 @@ from PIL import Image
 
 from emotion import EMOTIONS, CorpusError
 from emotion.corpora.archive import Archive, cached_arrays, decode_audio
-from emotion.corpora.clip import Clip, split_by_speaker
+from emotion.corpora.clip import Clip, check_speakers, split_by_speaker
 from emotion.corpora.dialogues import utterances
 from emotion.corpora.fer2013 import load_faces
 from emotion.corpora.goemotions import EKMAN, FINE, load_comments
@@ -299,3 +299,8 @@ def test_a_cache_that_cannot_be_used_is_told(tmp_path):
 @pytest.mark.data
 def test_the_real_comments_are_all_there(data_root):
     assert len(load_comments(data_root, "test").texts) == 5404
+
+
+def test_a_speaker_nobody_knows_is_refused():
+    with pytest.raises(CorpusError, match="got ravdess:99"):
+        check_speakers(["ravdess:99"], ["ravdess:01"])

@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
-from emotion import EMOTIONS, CorpusError, checkpoint
+from emotion import EMOTIONS, checkpoint
 from emotion.corpora.clip import Clip
 from emotion.corpora.speech import Voices
 from emotion.models.attention_fcn import AttentionFCN, AttentionFCNConfig, ConvLayer
@@ -62,10 +61,3 @@ def test_voices_are_read_in_batches_as_alone():
     alone, _ = voice_outputs(model, voices, batch=1)
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert features.shape == (len(voices), 4)
-
-
-def test_a_speaker_nobody_knows_is_refused():
-    from emotion.corpora.clip import check_speakers
-
-    with pytest.raises(CorpusError, match="got ravdess:99"):
-        check_speakers(["ravdess:99"], ["ravdess:01"])
